@@ -1,0 +1,1 @@
+//! What lkc-host and lkc-guest agree on.
