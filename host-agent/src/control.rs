@@ -1,1 +1,179 @@
-//! To come.
+//! What the command line and the daemon say to each other: JSON lines over a unix socket.
+//!
+//! A client sends one [`Call`] and reads [`Reply`]s until the last one, [`Reply::Done`] or
+//! [`Reply::Failed`]. Closing the connection ends the waiting, never the work.
+
+pub mod client;
+pub mod goal;
+pub mod server;
+pub mod status;
+
+use serde::{Deserialize, Serialize};
+
+pub use goal::{Goal, ObjectGoal};
+pub use status::{
+    ClusterStatus, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus, Phase, StepStatus,
+};
+
+use crate::{
+    config::{ClusterName, ClusterSpec, ForwardSpec},
+    error::Kind,
+};
+use lkc_protocol::message::LogSource;
+
+/// Longest line either end accepts, in bytes. A status with a thousand forwards is under it.
+pub const MAX_LINE: usize = 1024 * 1024;
+
+/// The only line a client sends.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Call {
+    /// Build version of the client; another one than the daemon's asks it to hand over.
+    pub version: String,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// What a client can ask.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Request {
+    /// Bring a cluster up, or join the one that is coming up, and follow it to the goal.
+    Up {
+        /// The cluster, fully decided.
+        spec: Box<ClusterSpec>,
+        /// Where to stop waiting; none returns as soon as the daemon has begun.
+        goal: Option<Goal>,
+        /// Milliseconds to wait at most.
+        timeout_ms: u64,
+    },
+    /// Stop a cluster's machine; its data stays.
+    Down {
+        /// Which.
+        cluster: ClusterName,
+    },
+    /// Stop and start again with the specification that it came up with.
+    Restart {
+        /// Which.
+        cluster: ClusterName,
+        /// Where to stop waiting.
+        goal: Option<Goal>,
+        /// Milliseconds to wait at most.
+        timeout_ms: u64,
+    },
+    /// Stop a cluster and remove everything that it left: machine, data, kubeconfig.
+    Delete {
+        /// Which.
+        cluster: ClusterName,
+    },
+    /// Say how one cluster stands, or every one.
+    Status {
+        /// Which; none for every one.
+        cluster: Option<ClusterName>,
+        /// Go on with an update per change.
+        follow: bool,
+    },
+    /// Wait for all goals.
+    Wait {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// What for.
+        goals: Vec<Goal>,
+        /// Milliseconds to wait at most.
+        timeout_ms: u64,
+    },
+    /// Add a forward to a running cluster, until it goes down.
+    AddForward {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// The forward.
+        forward: ForwardSpec,
+    },
+    /// Remove a forward by its name or its host port.
+    RemoveForward {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// Name, or port in decimal.
+        forward: String,
+    },
+    /// Log lines of the guest.
+    Logs {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// Whose log.
+        source: LogSource,
+        /// Lines of the past to begin with.
+        tail: u32,
+        /// Whether to go on with new lines.
+        follow: bool,
+    },
+    /// Say who the daemon is.
+    Daemon,
+    /// End the daemon; machines go on running.
+    StopDaemon,
+}
+
+/// A line of the daemon's answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Reply {
+    /// How a cluster stands now. For `up` and `wait` one per change.
+    Status {
+        /// The cluster.
+        cluster: Box<ClusterStatus>,
+    },
+    /// How a goal that is not a rung stands now, once per change.
+    Goal {
+        /// The goal as the user wrote it.
+        goal: String,
+        /// Whether it holds.
+        satisfied: bool,
+        /// For people.
+        detail: String,
+    },
+    /// A log line.
+    Log {
+        /// Its text, as the guest sent it: sanitise before printing.
+        text: String,
+    },
+    /// Who the daemon is.
+    Daemon(DaemonInfo),
+    /// The end: it is done.
+    Done(Done),
+    /// The end: it failed.
+    Failed(Failure),
+}
+
+/// Who the daemon is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DaemonInfo {
+    /// Build version.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Milliseconds since it started.
+    pub uptime_ms: u64,
+    /// Clusters that it looks after.
+    pub clusters: u32,
+}
+
+/// How a request ended well.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Done {
+    /// Whether anything was changed; `false` for an `up` of what was up.
+    pub changed: bool,
+    /// Milliseconds from the request to its end.
+    pub elapsed_ms: u64,
+}
+
+/// How a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Class, which decides the exit code.
+    pub kind: Kind,
+    /// What failed and why, one line.
+    pub message: String,
+    /// What to do.
+    pub hints: Vec<String>,
+    /// Log lines that explain it. From the guest: sanitise before printing.
+    pub tail: Vec<String>,
+}

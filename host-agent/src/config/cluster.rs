@@ -1,0 +1,213 @@
+//! A cluster, fully decided: what the daemon needs to bring it up, with no default left open.
+
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
+
+use lkc_protocol::message::Cni;
+use serde::{Deserialize, Serialize};
+
+/// A cluster as the configuration, the flags and the defaults make it. The daemon keeps it as JSON
+/// in the cluster's state directory, so that it can continue without the file it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterSpec {
+    /// What the user calls it.
+    pub name: ClusterName,
+    /// Fixes the default ports and addresses; 0 to 89.
+    pub index: u8,
+    /// What its node runs on.
+    pub driver: Driver,
+    /// Address of the node.
+    pub address: IpAddr,
+    /// Prefix length of the address.
+    pub prefix: u8,
+    /// Default gateway; none in a network without a way out.
+    pub gateway: Option<IpAddr>,
+    /// Hardware address of the node's interface.
+    pub mac: MacAddress,
+    /// Name that the interface gets in the guest.
+    pub interface: String,
+    /// MTU in bytes, none to leave it.
+    pub mtu: Option<u32>,
+    /// DNS servers.
+    pub nameservers: Vec<IpAddr>,
+    /// Who provides the pod network.
+    pub cni: Cni,
+    /// How k3s is run.
+    pub k3s: K3sSpec,
+    /// Host listeners and where they lead.
+    pub forwards: Vec<ForwardSpec>,
+    /// Whether a local link stays encrypted after it is authenticated.
+    pub encrypt: Encrypt,
+}
+
+/// How k3s is run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct K3sSpec {
+    /// The program; none to take the one from `PATH` as root, else the simulator.
+    pub binary: Option<PathBuf>,
+    /// Packaged components to leave out.
+    pub disable: Vec<String>,
+    /// Additional names of the serving certificate.
+    pub tls_san: Vec<String>,
+    /// Further `key=value` settings of k3s' configuration file.
+    pub settings: Vec<String>,
+}
+
+/// A host listener and the guest target that it leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardSpec {
+    /// What messages and `status` call it: `api`, `http`, `postgres`.
+    pub name: String,
+    /// Addresses to listen on: 127.0.0.1 and ::1 unless the user names others.
+    pub bind: Vec<IpAddr>,
+    /// Port on the host.
+    pub host_port: u16,
+    /// Address in the guest, `127.0.0.1` by default.
+    pub guest_host: String,
+    /// Port in the guest.
+    pub guest_port: u16,
+}
+
+impl ForwardSpec {
+    /// Name of the forward that leads to the Kubernetes API.
+    pub const API: &str = "api";
+}
+
+impl ClusterSpec {
+    /// Port of the host on which the cluster's API is reached.
+    #[must_use]
+    pub fn api_port(&self) -> Option<u16> {
+        self.forwards
+            .iter()
+            .find(|forward| forward.name == ForwardSpec::API)
+            .map(|forward| forward.host_port)
+    }
+}
+
+/// What a node runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Driver {
+    /// Linux namespaces of this host.
+    Sandbox,
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sandbox => formatter.pad("sandbox"),
+        }
+    }
+}
+
+/// Whether a local link stays encrypted after it is authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encrypt {
+    /// Encrypted except where only the kernel stands between the ends.
+    #[default]
+    Auto,
+    /// Encrypted on every carrier.
+    Always,
+}
+
+/// A cluster's name: a DNS label of at most 40 characters, so that it can name hosts, files and
+/// contexts as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ClusterName(String);
+
+impl ClusterName {
+    /// The name of the cluster that exists without any configuration.
+    pub const DEFAULT: &str = "k3s-dev";
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ClusterName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let bytes = text.as_bytes();
+        let edges_legal = bytes.first().is_some_and(u8::is_ascii_lowercase)
+            && bytes.last().is_some_and(|&last| last != b'-');
+        if edges_legal && bytes.len() <= 40 && bytes.iter().copied().all(legal) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("a cluster name has at most 40 of a-z, 0-9 and -, begins with a letter and does not end with -".to_owned())
+        }
+    }
+}
+
+impl TryFrom<String> for ClusterName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<ClusterName> for String {
+    fn from(name: ClusterName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for ClusterName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+/// A unicast Ethernet address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MacAddress(pub [u8; 6]);
+
+impl FromStr for MacAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0; 6];
+        let mut parts = text.split(':');
+        for byte in &mut bytes {
+            *byte = parts
+                .next()
+                .filter(|part| part.len() == 2)
+                .and_then(|part| u8::from_str_radix(part, 16).ok())
+                .ok_or("a MAC address is six pairs of hexadecimal digits: 52:54:00:c8:32:0a")?;
+        }
+        if parts.next().is_some() {
+            return Err("a MAC address has six pairs of digits, not more".to_owned());
+        }
+        if bytes[0] & 1 == 1 || bytes == [0; 6] {
+            return Err("this MAC address is not a unicast one".to_owned());
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<String> for MacAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<MacAddress> for String {
+    fn from(mac: MacAddress) -> Self {
+        mac.to_string()
+    }
+}
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, f] = self.0;
+        write!(formatter, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+    }
+}

@@ -1,0 +1,157 @@
+//! How a cluster stands: what `status --output json` prints, one object per cluster.
+
+use std::path::PathBuf;
+
+use lkc_protocol::message::{Cni, K3sSummary, Rung, RungState};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ClusterName, Driver};
+
+/// How a cluster stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// Its name.
+    pub name: ClusterName,
+    /// Its index.
+    pub index: u8,
+    /// What the daemon is doing with it.
+    pub phase: Phase,
+    /// Who provides the pod network.
+    pub cni: Cni,
+    /// Its machine.
+    pub machine: MachineStatus,
+    /// The link to its node.
+    pub link: LinkStatus,
+    /// Version of the guest agent, once linked.
+    pub agent_version: Option<String>,
+    /// What k3s is, once known.
+    pub k3s: Option<K3sSummary>,
+    /// The machine (named after its driver), then every rung from the bottom.
+    pub steps: Vec<StepStatus>,
+    /// Its forwards.
+    pub forwards: Vec<ForwardStatus>,
+    /// Its kubeconfig, once written.
+    pub kubeconfig: Option<PathBuf>,
+    /// Why the kubeconfig could not be written, when that is so.
+    pub kubeconfig_error: Option<String>,
+}
+
+impl ClusterStatus {
+    /// The step of a rung.
+    #[must_use]
+    pub fn rung(&self, rung: Rung) -> Option<&StepStatus> {
+        self.steps.iter().find(|step| step.rung == Some(rung))
+    }
+}
+
+/// What the daemon is doing with a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Nothing: it is down.
+    Down,
+    /// Bringing it up: machine, link, network, k3s.
+    Starting,
+    /// Keeping it up. The ladder says how far it is.
+    Up,
+    /// Taking it down.
+    Stopping,
+    /// Its machine could not be started or died; `up` tries again.
+    Failed,
+}
+
+/// A cluster's machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineStatus {
+    /// What it is made by.
+    pub driver: Driver,
+    /// Whether it runs.
+    pub running: bool,
+    /// Process id of its first process on the host, where there is one.
+    pub pid: Option<u32>,
+    /// For people: `sandbox (user namespace), pid 4242`.
+    pub description: String,
+}
+
+/// The link to a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// Where it stands.
+    pub state: LinkState,
+    /// The carrier, as in the configuration: `unix:/run/…/agent.sock`.
+    pub carrier: Option<String>,
+    /// Why it is not up, else empty.
+    pub detail: String,
+    /// Connections made since the cluster came up.
+    pub connects: u64,
+}
+
+/// Where a link stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkState {
+    /// There is nothing to connect to.
+    Down,
+    /// Being connected.
+    Connecting,
+    /// Authenticated and in use.
+    Up,
+}
+
+/// A step of `up`: the machine or a rung.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepStatus {
+    /// Driver's or rung's name.
+    pub name: String,
+    /// The rung, none for the machine.
+    pub rung: Option<Rung>,
+    /// Where it stands.
+    pub state: RungState,
+    /// For people, one line. From the guest: sanitise before printing.
+    pub detail: String,
+    /// Log lines that explain a failure. From the guest: sanitise before printing.
+    pub tail: Vec<String>,
+    /// Milliseconds from the start of `up` until it became ready, once it is.
+    pub ready_after_ms: Option<u64>,
+}
+
+/// A forward.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it listens: `127.0.0.1:6443`.
+    pub listen: Vec<String>,
+    /// Where it leads in the guest: `127.0.0.1:6443`.
+    pub target: String,
+    /// Whether it listens.
+    pub state: ForwardState,
+    /// Connections open now.
+    pub open: u64,
+    /// Connections accepted since the listener was bound.
+    pub total: u64,
+    /// Connections that the target refused.
+    pub refused: u64,
+    /// Connections parked now, waiting for the link.
+    pub parked: u64,
+    /// Connections that failed otherwise.
+    pub failed: u64,
+    /// Bytes from the clients.
+    pub sent_bytes: u64,
+    /// Bytes to the clients.
+    pub received_bytes: u64,
+    /// The last failure with its layer: `target: connection refused`.
+    pub last_error: Option<String>,
+}
+
+/// Whether a forward listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardState {
+    /// Not bound.
+    Closed,
+    /// Bound; connections wait for the link or pass.
+    Listening,
+    /// Could not be bound.
+    Failed,
+}
