@@ -1,1 +1,214 @@
-//! To come.
+//! What a node runs on. [`start`] makes a machine or finds the one that runs already, [`find`] only
+//! looks, [`delete`] leaves nothing behind; in between a [`Machine`] is watched and stopped.
+//!
+//! A machine outlives the daemon that started it. Whoever comes next finds it by the record in its
+//! state directory, so nothing here is needed to keep one running.
+
+mod error;
+#[cfg(target_os = "linux")]
+pub mod sandbox;
+#[cfg(not(target_os = "linux"))]
+#[path = "machine/sandbox_elsewhere.rs"]
+pub mod sandbox;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::{MachineError, Sysctl};
+pub use sandbox::probe;
+
+/// The socket of the agent, inside [`MachineSpec::runtime_dir`].
+pub const AGENT_SOCKET: &str = "agent.sock";
+
+/// Where the guest finds the files of [`MachineSpec::files`].
+pub const GUEST_CONFIG_DIR: &str = "/etc/lkc";
+
+/// Where the guest finds [`MachineSpec::runtime_dir`]; the agent listens on `agent.sock` in it.
+pub const GUEST_RUNTIME_DIR: &str = "/run/lkc";
+
+/// Where the guest finds `lkc-guest` and `k3s`; first in the agent's `PATH`.
+pub const GUEST_PROGRAM_DIR: &str = "/opt/lkc/bin";
+
+/// Which driver makes a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    /// Linux namespaces on this host.
+    #[default]
+    Sandbox,
+}
+
+/// Everything a driver needs to know to make a machine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MachineSpec {
+    pub driver: Driver,
+    /// Name of the node, which becomes the guest's hostname: lower-case letters, digits, `-`, `.`.
+    pub name: String,
+    /// Address of the guest's network interface.
+    pub mac: [u8; 6],
+    /// What survives a stop: the guest's `/var` and `/etc/rancher`, the record, the console log.
+    /// Made with mode 0700 when it is not there.
+    pub state_dir: PathBuf,
+    /// What does not survive a stop: the agent's socket. Short, because a socket's path must be.
+    pub runtime_dir: PathBuf,
+    pub programs: Programs,
+    /// Files placed below [`GUEST_CONFIG_DIR`] at each start.
+    pub files: Vec<GuestFile>,
+    pub agent_args: Vec<String>,
+    /// Added to the agent's otherwise clean environment.
+    pub env: BTreeMap<String, String>,
+}
+
+/// Programs of the host that run in the guest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Programs {
+    pub guest_agent: PathBuf,
+    /// A real k3s or the simulator.
+    pub k3s: PathBuf,
+}
+
+/// A file that the guest gets. Its contents may be secret: they are neither logged nor kept.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct GuestFile {
+    /// Absolute, below [`GUEST_CONFIG_DIR`].
+    pub path: PathBuf,
+    pub contents: Vec<u8>,
+    pub mode: u32,
+}
+
+impl fmt::Debug for GuestFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            path,
+            contents,
+            mode,
+        } = self;
+        write!(
+            f,
+            "GuestFile({} mode {mode:o}, {} bytes)",
+            path.display(),
+            contents.len()
+        )
+    }
+}
+
+/// How a machine ended, as far as it could still say so itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MachineExit {
+    /// Its agent was asked to shut the machine down and did.
+    ShutDown,
+    /// It was told to stop from outside and did.
+    Stopped,
+    /// It was gone before it could say why: killed, or the host restarted.
+    Killed,
+}
+
+impl fmt::Display for MachineExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ShutDown => "shut down by its agent",
+            Self::Stopped => "stopped",
+            Self::Killed => "killed",
+        })
+    }
+}
+
+/// A machine that was running when it was last looked at.
+#[derive(Debug)]
+pub enum Machine {
+    Sandbox(sandbox::Sandbox),
+}
+
+/// Makes the machine and starts its agent, or adopts the one that runs already.
+///
+/// # Errors
+/// Each [`MachineError`] says what to do. After an error nothing of the machine runs.
+pub async fn start(spec: &MachineSpec) -> Result<Machine, MachineError> {
+    match spec.driver {
+        Driver::Sandbox => sandbox::start(spec).await.map(Machine::Sandbox),
+    }
+}
+
+/// Finds a machine that outlived whoever started it, and cleans up after one that died.
+///
+/// # Errors
+/// When the state directory cannot be read or another process is busy with it.
+pub async fn find(spec: &MachineSpec) -> Result<Option<Machine>, MachineError> {
+    match spec.driver {
+        Driver::Sandbox => Ok(sandbox::find(spec).await?.map(Machine::Sandbox)),
+    }
+}
+
+/// Stops the machine if it runs and removes its state and runtime directories.
+///
+/// # Errors
+/// When it cannot be stopped or a file cannot be removed; calling again continues.
+pub async fn delete(spec: &MachineSpec) -> Result<(), MachineError> {
+    match spec.driver {
+        Driver::Sandbox => sandbox::delete(spec).await,
+    }
+}
+
+impl Machine {
+    /// The unix socket that the agent listens on, as seen from the host. It exists once the agent
+    /// has bound it, which may be after [`start`] returned.
+    pub fn agent_socket(&self) -> &Path {
+        match self {
+            Self::Sandbox(sandbox) => sandbox.agent_socket(),
+        }
+    }
+
+    /// What kind of machine this is, for people.
+    pub fn description(&self) -> String {
+        match self {
+            Self::Sandbox(sandbox) => sandbox.description(),
+        }
+    }
+
+    /// Pid on the host of the machine's first process.
+    pub fn pid(&self) -> i32 {
+        match self {
+            Self::Sandbox(sandbox) => sandbox.pid(),
+        }
+    }
+
+    /// The machine's console: what its init and its agent write.
+    pub fn log_path(&self) -> &Path {
+        match self {
+            Self::Sandbox(sandbox) => sandbox.log_path(),
+        }
+    }
+
+    /// Whether the machine was started from another specification than the one it was found with,
+    /// so that only a restart makes it what was asked for.
+    pub fn is_outdated(&self) -> bool {
+        match self {
+            Self::Sandbox(sandbox) => sandbox.is_outdated(),
+        }
+    }
+
+    /// Waits until the machine has ended, however it ends. Dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// When the kernel's notification cannot be waited for.
+    pub async fn exited(&self) -> Result<MachineExit, MachineError> {
+        match self {
+            Self::Sandbox(sandbox) => sandbox.exited().await,
+        }
+    }
+
+    /// Asks the machine to stop, kills it when `grace` is over, and returns once it is gone.
+    ///
+    /// # Errors
+    /// When it may not be signalled or is still there after being killed.
+    pub async fn stop(&self, grace: Duration) -> Result<(), MachineError> {
+        match self {
+            Self::Sandbox(sandbox) => sandbox.stop(grace).await,
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! Real namespaces, with a shell script in place of the agent.
+
+mod harness;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+
+use self::harness::{Lab, can_enter, wait_until};
+use super::record::Record;
+use super::{SandboxMode, probe};
+use crate::machine::{self, GuestFile, MachineError, MachineExit};
+
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Lives until it is told to stop, and answers by making files in the runtime directory.
+const IDLE: &str = "trap 'exit 0' TERM; touch /run/lkc/up; while :; do sleep 0.05; done";
+
+#[tokio::test]
+async fn the_agent_sees_a_machine_of_its_own() {
+    if !can_enter() {
+        return;
+    }
+    let mut lab = Lab::new(
+        r#"exec > /run/lkc/seen.new
+        echo "hostname $(cat /proc/sys/kernel/hostname) $(cat /etc/hostname)"
+        echo "pid1 $(tr '\0' ' ' < /proc/1/cmdline)"
+        echo "user $(id -u) home $HOME container $container extra $EXTRA"
+        echo "secretless ${LKC_TEST_LEAK-unset}"
+        echo "args $*"
+        echo "links $(cd /sys/class/net; echo *)"
+        echo "mac $(cat /sys/class/net/ens3/address)"
+        echo "ens3 $(cat /sys/class/net/ens3/flags)"
+        echo "lo $(cat /sys/class/net/lo/flags)"
+        echo "uplink $(cat /sys/class/net/uplink/flags)"
+        echo "identity $(cat /etc/lkc/identity.key) $(stat -c %a /etc/lkc/identity.key)"
+        echo "k3s $(command -v k3s)"
+        echo "old $(ls /old /work 2>/dev/null)"
+        touch /usr/lkc-was-here 2>/dev/null && echo "usr writable"
+        echo x > /dev/null && echo "null works"
+        echo 1 > /proc/sys/net/ipv4/ip_forward && echo "sysctl works"
+        mv /run/lkc/seen.new /run/lkc/seen
+        trap 'exit 0' TERM; while :; do sleep 0.05; done"#,
+    );
+    lab.spec.agent_args = vec!["--config".into(), "/etc/lkc/guest.toml".into()];
+    lab.spec.env.insert("EXTRA".into(), "yes".into());
+    lab.spec.files.push(GuestFile {
+        path: "/etc/lkc/identity.key".into(),
+        contents: b"key".to_vec(),
+        mode: 0o600,
+    });
+    let machine = machine::start(&lab.spec).await.unwrap();
+    let seen = lab.runtime_file("seen").await;
+    let seen = String::from_utf8(seen).unwrap();
+    let flags = |name: &str| {
+        let line = seen.lines().find(|line| line.starts_with(name)).unwrap();
+        u32::from_str_radix(line.split("0x").nth(1).unwrap(), 16).unwrap()
+    };
+    for expected in [
+        "hostname k3s-test k3s-test",
+        "pid1 lkc-host sandbox-init",
+        "user 0 home /root container lkc extra yes",
+        "secretless unset",
+        "args --config /etc/lkc/guest.toml",
+        "links ens3 lo uplink",
+        "mac 52:54:00:c8:32:0a",
+        "identity key 600",
+        "k3s /opt/lkc/bin/k3s",
+        "null works",
+        "sysctl works",
+    ] {
+        assert!(seen.contains(expected), "{expected} is not in\n{seen}");
+    }
+    assert!(seen.lines().any(|line| line == "old "), "{seen}");
+    assert!(!seen.contains("usr writable"), "{seen}");
+    const UP: u32 = 1;
+    assert_eq!(flags("ens3") & UP, 0, "the agent is to bring it up");
+    assert_eq!(flags("lo") & UP, UP);
+    assert_eq!(flags("uplink") & UP, UP);
+    machine.stop(GRACE).await.unwrap();
+}
+
+#[tokio::test]
+async fn var_and_rancher_survive_a_stop_and_the_rest_does_not() {
+    if !can_enter() {
+        return;
+    }
+    let lab = Lab::new(
+        r#"[ -e /etc/scratch ] || [ -e /tmp/scratch ] && touch /run/lkc/leaked
+        mkdir -p /var/lib/rancher; echo run >> /var/lib/rancher/runs
+        echo run >> /etc/rancher/runs
+        touch /etc/scratch /tmp/scratch
+        cat /var/lib/rancher/runs /etc/rancher/runs /etc/machine-id > /run/lkc/runs.new
+        mv /run/lkc/runs.new /run/lkc/runs
+        trap 'exit 0' TERM; while :; do sleep 0.05; done"#,
+    );
+    let mut machine_ids = Vec::new();
+    for expected in [2, 4] {
+        let machine = machine::start(&lab.spec).await.unwrap();
+        let runs = String::from_utf8(lab.runtime_file("runs").await).unwrap();
+        let (ids, runs): (Vec<_>, Vec<_>) = runs.lines().partition(|line| line.len() == 32);
+        assert_eq!(runs.len(), expected, "{runs:?}");
+        machine_ids.push(ids.join(","));
+        machine.stop(GRACE).await.unwrap();
+        fs::remove_file(lab.spec.runtime_dir.join("runs")).unwrap();
+    }
+    assert_eq!(machine_ids[0], machine_ids[1]);
+    assert!(!lab.spec.runtime_dir.join("leaked").exists());
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_comes_back_and_what_it_started_stays() {
+    if !can_enter() {
+        return;
+    }
+    let lab = Lab::new(
+        r#"n=$(($(cat /run/lkc/count 2>/dev/null || echo 0) + 1))
+        echo $n > /run/lkc/count
+        if [ $n = 1 ]; then
+            setsid sh -c 'echo $$ > /run/lkc/k3s.pid; while :; do sleep 0.05; done' &
+            while ! [ -s /run/lkc/k3s.pid ]; do sleep 0.01; done
+            kill -9 $$
+        fi
+        if kill -0 "$(cat /run/lkc/k3s.pid)"; then touch /run/lkc/k3s-alive; fi
+        echo $n > /run/lkc/second
+        trap 'exit 0' TERM; while :; do sleep 0.05; done"#,
+    );
+    let machine = machine::start(&lab.spec).await.unwrap();
+    let second = lab.runtime_file("second").await;
+    assert_eq!(second, b"2\n");
+    assert!(lab.spec.runtime_dir.join("k3s-alive").exists());
+    machine.stop(GRACE).await.unwrap();
+    assert_eq!(machine.exited().await.unwrap(), MachineExit::Stopped);
+}
+
+#[tokio::test]
+async fn an_agent_that_ends_well_ends_the_machine() {
+    if !can_enter() {
+        return;
+    }
+    let lab = Lab::new(
+        r#"(trap 'touch /run/lkc/told; exit' TERM
+        touch /run/lkc/trapped; while :; do sleep 0.02; done) &
+        while ! [ -e /run/lkc/trapped ]; do sleep 0.01; done
+        while ! [ -e /run/lkc/go ]; do sleep 0.02; done"#,
+    );
+    let machine = machine::start(&lab.spec).await.unwrap();
+    fs::write(lab.spec.runtime_dir.join("go"), "").unwrap();
+    assert_eq!(machine.exited().await.unwrap(), MachineExit::ShutDown);
+    assert!(
+        lab.spec.runtime_dir.join("told").exists(),
+        "what the agent left running was not asked to stop"
+    );
+    assert!(machine::find(&lab.spec).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_stop_asks_first_and_kills_at_the_deadline() {
+    if !can_enter() {
+        return;
+    }
+    let polite = Lab::new(
+        "trap 'echo bye; sleep 0.1; touch /run/lkc/done; exit 7' TERM
+        touch /run/lkc/up; while :; do sleep 0.02; done",
+    );
+    let machine = machine::start(&polite.spec).await.unwrap();
+    polite.runtime_file("up").await;
+    machine.stop(GRACE).await.unwrap();
+    assert!(polite.spec.runtime_dir.join("done").exists());
+    let console = fs::read_to_string(machine.log_path()).unwrap();
+    assert!(console.contains("bye\n"), "{console}");
+
+    let deaf = Lab::new("trap '' TERM; touch /run/lkc/up; while :; do sleep 0.02; done");
+    let machine = machine::start(&deaf.spec).await.unwrap();
+    deaf.runtime_file("up").await;
+    machine.stop(Duration::from_millis(200)).await.unwrap();
+    assert_eq!(machine.exited().await.unwrap(), MachineExit::Killed);
+    assert!(!harness::runs(machine.pid()));
+}
+
+#[tokio::test]
+async fn a_machine_outlives_whoever_started_it_and_is_found_again() {
+    if !can_enter() {
+        return;
+    }
+    let mut lab = Lab::new(IDLE);
+    let first = machine::start(&lab.spec).await.unwrap();
+    let pid = first.pid();
+    assert_eq!(
+        harness::session(pid),
+        pid,
+        "it has to leave the session of whoever started it"
+    );
+    assert!(harness::inherited_files(pid).is_empty());
+    drop(first);
+    let found = machine::find(&lab.spec).await.unwrap().unwrap();
+    assert_eq!(found.pid(), pid);
+    assert!(!found.is_outdated());
+    assert_eq!(machine::start(&lab.spec).await.unwrap().pid(), pid);
+    lab.spec.agent_args.push("--verbose".into());
+    assert!(
+        machine::find(&lab.spec)
+            .await
+            .unwrap()
+            .unwrap()
+            .is_outdated()
+    );
+    found.stop(GRACE).await.unwrap();
+    assert!(machine::find(&lab.spec).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_record_never_leads_to_a_stranger() {
+    if !can_enter() {
+        return;
+    }
+    let lab = Lab::new(IDLE);
+    let machine = machine::start(&lab.spec).await.unwrap();
+    let record = Record::load(&lab.spec.state_dir).unwrap().unwrap();
+    machine.stop(GRACE).await.unwrap();
+
+    let mut stranger = Command::new("sleep").arg("600").spawn().unwrap();
+    let pid = i32::try_from(stranger.id()).unwrap();
+    let started = super::process::start_time(pid).unwrap();
+    for reused in [
+        Record {
+            pid,
+            ..record.clone()
+        },
+        Record {
+            pid,
+            start_time: started,
+            boot_id: "of another boot".into(),
+            ..record.clone()
+        },
+    ] {
+        reused.store(&lab.spec.state_dir).unwrap();
+        assert!(machine::find(&lab.spec).await.unwrap().is_none());
+        assert!(Record::load(&lab.spec.state_dir).unwrap().is_none());
+        reused.store(&lab.spec.state_dir).unwrap();
+        machine::start(&lab.spec)
+            .await
+            .unwrap()
+            .stop(GRACE)
+            .await
+            .unwrap();
+        assert!(stranger.try_wait().unwrap().is_none(), "it was killed");
+    }
+    fs::write(lab.spec.state_dir.join("machine.json"), "{ \"pid\": tru").unwrap();
+    assert!(machine::find(&lab.spec).await.unwrap().is_none());
+    machine::delete(&lab.spec).await.unwrap();
+    assert!(stranger.try_wait().unwrap().is_none(), "it was killed");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+#[tokio::test]
+async fn the_end_of_the_first_process_is_the_end_of_all_and_leaves_nothing() {
+    if !can_enter() {
+        return;
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let lab = Lab::new(
+        "setsid sleep 1234567 & setsid sleep 1234567 & touch /run/lkc/agent.sock
+        while [ \"$(pgrep -c sleep)\" != 2 ]; do sleep 0.01; done; touch /run/lkc/up; wait",
+    );
+    let machine = machine::start(&lab.spec).await.unwrap();
+    lab.runtime_file("up").await;
+    let namespace = harness::pid_namespace_of(machine.pid());
+    let inside = harness::processes_in(&namespace);
+    assert!(inside.len() >= 4, "init, agent and two others: {inside:?}");
+    kill(Pid::from_raw(machine.pid()), Signal::SIGKILL).unwrap();
+    assert_eq!(machine.exited().await.unwrap(), MachineExit::Killed);
+    assert_eq!(harness::processes_in(&namespace), Vec::<i32>::new());
+    assert!(
+        machine.agent_socket().exists(),
+        "nobody could remove it yet"
+    );
+    assert!(machine::find(&lab.spec).await.unwrap().is_none());
+    assert!(!machine.agent_socket().exists());
+    machine::delete(&lab.spec).await.unwrap();
+    assert!(!lab.spec.state_dir.exists());
+    assert!(!lab.spec.runtime_dir.exists());
+    machine::delete(&lab.spec).await.unwrap();
+    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), mounts);
+}
+
+#[tokio::test]
+async fn two_machines_have_the_same_paths_and_their_own_contents() {
+    if !can_enter() {
+        return;
+    }
+    let script = "cat /etc/hostname /sys/class/net/ens3/address > /var/lib/me; touch /run/lkc/up
+        trap 'exit 0' TERM; while :; do sleep 0.05; done";
+    let (one, mut two) = (Lab::new(script), Lab::new(script));
+    two.spec.name = "k3s-other".into();
+    two.spec.mac[5] = 0x0b;
+    let (first, second) = tokio::join!(machine::start(&one.spec), machine::start(&two.spec));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    for (lab, expected) in [
+        (&one, "k3s-test\n52:54:00:c8:32:0a\n"),
+        (&two, "k3s-other\n52:54:00:c8:32:0b\n"),
+    ] {
+        lab.runtime_file("up").await;
+        let me = fs::read_to_string(lab.spec.state_dir.join("var/lib/me")).unwrap();
+        assert_eq!(me, expected);
+    }
+    first.stop(GRACE).await.unwrap();
+    assert!(harness::runs(second.pid()));
+    second.stop(GRACE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_machine_whose_socket_went_out_of_reach_is_replaced() {
+    if !can_enter() {
+        return;
+    }
+    let lab = Lab::new(IDLE);
+    let lost = machine::start(&lab.spec).await.unwrap();
+    lab.runtime_file("up").await;
+    fs::rename(&lab.spec.runtime_dir, lab.path("cleared")).unwrap();
+    let machine = machine::start(&lab.spec).await.unwrap();
+    assert_ne!(machine.pid(), lost.pid());
+    assert_eq!(lost.exited().await.unwrap(), MachineExit::Stopped);
+    lab.runtime_file("up").await;
+    machine.stop(GRACE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_that_fails_says_why_and_leaves_nothing_running() {
+    if !can_enter() {
+        return;
+    }
+    let mut lab = Lab::new("exit 0");
+    let no_interpreter = lab.path("agent");
+    fs::write(&no_interpreter, "#!/nowhere/sh\n").unwrap();
+    let error = machine::start(&lab.spec).await.unwrap_err();
+    assert!(
+        matches!(&error, MachineError::InitFailed { step, console, .. }
+            if step.starts_with("run the agent /") && console.contains("No such file")),
+        "{error:?}"
+    );
+    assert!(Record::load(&lab.spec.state_dir).unwrap().is_none());
+
+    fs::set_permissions(&no_interpreter, fs::Permissions::from_mode(0o644)).unwrap();
+    let error = machine::start(&lab.spec).await.unwrap_err();
+    assert!(matches!(
+        error,
+        MachineError::MissingProgram {
+            program: "lkc-guest",
+            ..
+        }
+    ));
+
+    lab.spec.files.push(GuestFile {
+        path: "/etc/lkc/../passwd".into(),
+        contents: Vec::new(),
+        mode: 0o600,
+    });
+    let error = machine::start(&lab.spec).await.unwrap_err();
+    assert!(matches!(error, MachineError::BadSpec { what: "file", .. }));
+}
+
+#[test]
+fn root_enters_as_root_and_others_in_a_user_namespace() {
+    if !can_enter() {
+        return;
+    }
+    let mode = probe().unwrap();
+    if geteuid().is_root() {
+        // Root of a container may lack the right, then a user namespace is the answer.
+        println!("root enters {mode}");
+    } else {
+        assert_eq!(mode, SandboxMode::UserNamespace);
+    }
+}
+
+/// Everything above once more without root, when the tests themselves run as root.
+#[test]
+fn all_of_it_works_for_an_unprivileged_user() {
+    const NOBODY: u32 = 65534;
+    if !geteuid().is_root() {
+        println!("skipped: the tests run without root already");
+        return;
+    }
+    // The program may be where others may not go.
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = dir.path().join("tests");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&program)
+        .args(["machine::sandbox::tests::", "--nocapture"])
+        .current_dir("/")
+        .env("HOME", "/nonexistent")
+        .env_remove("TMPDIR")
+        .output();
+    let output = match output {
+        Err(error) => {
+            println!("skipped: setpriv cannot be run: {error}");
+            return;
+        }
+        Ok(output) => output,
+    };
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    assert!(
+        stdout.contains("two_machines_have_the_same_paths"),
+        "{stdout}"
+    );
+    for line in stdout.lines().filter(|line| line.contains("skipped: ")) {
+        println!("as user {NOBODY}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn state_is_private_and_locked_while_in_use() {
+    if !can_enter() {
+        return;
+    }
+    let lab = Lab::new(IDLE);
+    let machine = machine::start(&lab.spec).await.unwrap();
+    for path in [&lab.spec.state_dir, &lab.spec.runtime_dir] {
+        assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o700);
+    }
+    for file in ["machine.json", "console.log", "exit.json"] {
+        let mode = fs::metadata(lab.spec.state_dir.join(file)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let lock = super::directories::Lock::take(&lab.spec.state_dir).unwrap();
+    assert!(matches!(
+        machine::find(&lab.spec).await,
+        Err(MachineError::Busy { .. })
+    ));
+    drop(lock);
+    machine.stop(GRACE).await.unwrap();
+    wait_until("the record is gone", || {
+        !lab.spec.state_dir.join("machine.json").exists()
+    })
+    .await;
+}
