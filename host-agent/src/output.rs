@@ -1,1 +1,218 @@
-//! To come.
+//! What the user sees. Nothing else in this program prints.
+//!
+//! Results go to stdout, talk to stderr. What is said is made by pure functions of a status or an
+//! error (`steps`, `closing`, `table`, `report`); this file decides where it goes, [`progress`] when.
+
+mod closing;
+mod forwards;
+mod json;
+mod paint;
+mod panic;
+mod plain;
+mod progress;
+mod report;
+#[cfg(test)]
+mod sample;
+mod steps;
+mod table;
+
+use std::{
+    fmt,
+    io::{self, IsTerminal, Write},
+};
+
+use serde::Serialize;
+
+use crate::{
+    cli::{Format, Global},
+    error::{CommandError, Kind},
+};
+
+pub use closing::{Closing, closing, next_without_cni};
+pub use forwards::forward_table;
+pub use paint::Paint;
+pub use panic::install_panic_hook;
+pub use plain::ChangedRows;
+pub use progress::Progress;
+pub use table::{cluster_table, cluster_view};
+
+/// Width taken for a terminal that does not say its own, in columns.
+const DEFAULT_WIDTH: usize = 80;
+
+/// Where and how to print.
+#[derive(Debug, Clone)]
+pub struct Output {
+    format: Format,
+    quiet: bool,
+    stdout: Paint,
+    stderr: Paint,
+    live: bool,
+    width: usize,
+}
+
+impl Output {
+    /// Decides by options, environment and terminals.
+    #[must_use]
+    pub fn new(global: &Global) -> Self {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let colour = !global.no_color && !set("NO_COLOR") && !dumb;
+        let stderr_is_terminal = io::stderr().is_terminal();
+        Self {
+            format: global.output,
+            quiet: global.quiet,
+            stdout: Paint::new(colour && io::stdout().is_terminal()),
+            stderr: Paint::new(colour && stderr_is_terminal),
+            live: stderr_is_terminal && !dumb && !global.quiet && global.output == Format::Text,
+            width: terminal_width(),
+        }
+    }
+
+    /// Whether results are for programs.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// How stdout may be coloured.
+    #[must_use]
+    pub fn paint(&self) -> Paint {
+        self.stdout
+    }
+
+    /// Prints a result, with a line end if it has none.
+    ///
+    /// # Errors
+    /// [`StdoutClosed`] when the reader went away, `HostIo` for anything else.
+    pub fn result(&self, text: &str) -> Result<(), CommandError> {
+        let end = if text.is_empty() || text.ends_with('\n') {
+            ""
+        } else {
+            "\n"
+        };
+        let mut stdout = io::stdout().lock();
+        write!(stdout, "{text}{end}")
+            .and_then(|()| stdout.flush())
+            .map_err(stdout_error)
+    }
+
+    /// Prints a result as one line of JSON.
+    ///
+    /// # Errors
+    /// As [`Output::result`].
+    pub fn json_line(&self, value: &impl Serialize) -> Result<(), CommandError> {
+        self.result(&json::line(value)?)
+    }
+
+    /// Prints a result as a JSON document.
+    ///
+    /// # Errors
+    /// As [`Output::result`].
+    pub fn json(&self, value: &impl Serialize) -> Result<(), CommandError> {
+        self.result(&json::document(value)?)
+    }
+
+    /// Prints what closes a command: a result for people, nothing for programs or with `--quiet`.
+    ///
+    /// # Errors
+    /// As [`Output::result`].
+    pub fn summary(&self, text: &str) -> Result<(), CommandError> {
+        if self.quiet || self.is_json() {
+            Ok(())
+        } else {
+            self.result(text)
+        }
+    }
+
+    /// Says something beside the results, unless that is not wanted.
+    pub fn talk(&self, text: &str) {
+        if !self.quiet {
+            self.to_stderr(text);
+        }
+    }
+
+    /// Warns, unless that is not wanted.
+    pub fn warn(&self, text: &str) {
+        self.talk(&format!("{} {text}", self.stderr.yellow("warning:")));
+    }
+
+    /// Asks a question on the terminal and says whether the answer was yes. Nobody is asked where
+    /// stdin or stderr is no terminal: that is `None`.
+    #[must_use]
+    pub fn ask(&self, question: &str) -> Option<bool> {
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return None;
+        }
+        let mut stderr = io::stderr().lock();
+        write!(stderr, "{question} [y/N] ")
+            .and_then(|()| stderr.flush())
+            .ok()?;
+        drop(stderr);
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).ok()?;
+        Some(matches!(
+            answer.trim().to_ascii_lowercase().as_str(),
+            "y" | "yes"
+        ))
+    }
+
+    /// Prints an error: text on stderr, or a JSON object on stdout.
+    pub fn error(&self, error: &CommandError) {
+        if self.is_json() {
+            // A reader that went away hears of no error either.
+            let _ = self.json_line(&report::json(error));
+        } else {
+            self.to_stderr(&report::text(error, self.stderr));
+        }
+    }
+
+    /// The last line of a followed command that failed, for programs; text as [`Output::error`].
+    pub fn failed_event(&self, error: &CommandError) {
+        if self.is_json() {
+            let _ = self.json_line(&report::event(error));
+        } else {
+            self.error(error);
+        }
+    }
+
+    /// Says why the program ends by a signal.
+    pub fn interrupted(&self, text: &str) {
+        if !text.is_empty() {
+            self.talk(text);
+        }
+    }
+
+    fn to_stderr(&self, text: &str) {
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        // There is nobody left to tell when stderr is closed.
+        let _ = write!(io::stderr().lock(), "{text}{end}");
+    }
+}
+
+/// The reader of stdout went away; the program ends without a word.
+#[derive(Debug)]
+pub struct StdoutClosed;
+
+impl fmt::Display for StdoutClosed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the reader of stdout went away")
+    }
+}
+
+impl std::error::Error for StdoutClosed {}
+
+fn stdout_error(error: io::Error) -> CommandError {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        CommandError::new(Kind::Other, StdoutClosed)
+    } else {
+        CommandError::new(Kind::HostIo, error).context("cannot write to stdout")
+    }
+}
+
+fn terminal_width() -> usize {
+    rustix::termios::tcgetwinsize(io::stderr())
+        .ok()
+        .map(|size| usize::from(size.ws_col))
+        .filter(|&columns| columns >= 40)
+        .unwrap_or(DEFAULT_WIDTH)
+}

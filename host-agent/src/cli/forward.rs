@@ -1,0 +1,156 @@
+//! Forwards as people write them: `5432`, `15432:5432`, `15432:10.43.0.20:5432`.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use crate::config::ForwardSpec;
+
+/// A forward without the addresses it listens on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardArg {
+    /// Port on the host.
+    pub host_port: u16,
+    /// Address in the guest.
+    pub guest_host: String,
+    /// Port in the guest.
+    pub guest_port: u16,
+}
+
+impl ForwardArg {
+    /// The forward that listens on `bind`, or on both loopback addresses. It is called after its
+    /// port on the host.
+    #[must_use]
+    pub fn to_spec(&self, bind: Option<IpAddr>) -> ForwardSpec {
+        let loopback = || vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        ForwardSpec {
+            name: format!("port-{}", self.host_port),
+            bind: bind.map_or_else(loopback, |address| vec![address]),
+            host_port: self.host_port,
+            guest_host: self.guest_host.clone(),
+            guest_port: self.guest_port,
+        }
+    }
+}
+
+impl FromStr for ForwardArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Some((host_port, target)) = text.split_once(':') else {
+            let port = port(text, text)?;
+            return Ok(Self::to_guest(port, port));
+        };
+        let host_port = port(host_port, text)?;
+        let Some((guest_host, guest_port)) = target.rsplit_once(':') else {
+            return Ok(Self::to_guest(host_port, port(target, text)?));
+        };
+        let bare = guest_host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let address = bare.unwrap_or(guest_host);
+        if address != "localhost" && address.parse::<IpAddr>().is_err() {
+            return Err(format!(
+                "`{guest_host}` in `{text}` is not an IP address of the guest, its services or its pods"
+            ));
+        }
+        if bare.is_none() && address.contains(':') {
+            return Err(format!(
+                "put the IPv6 address of `{text}` into brackets: {host_port}:[{guest_host}]:{guest_port}"
+            ));
+        }
+        Ok(Self {
+            host_port,
+            guest_host: address.to_owned(),
+            guest_port: port(guest_port, text)?,
+        })
+    }
+}
+
+impl ForwardArg {
+    fn to_guest(host_port: u16, guest_port: u16) -> Self {
+        Self {
+            host_port,
+            guest_host: Ipv4Addr::LOCALHOST.to_string(),
+            guest_port,
+        }
+    }
+}
+
+fn port(digits: &str, whole: &str) -> Result<u16, String> {
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    match digits.parse() {
+        Ok(port) if plain && port != 0 => Ok(port),
+        _ if digits == whole => Err(format!(
+            "`{whole}` is not a port from 1 to 65535, nor HOST:GUEST, nor HOST:ADDRESS:GUEST"
+        )),
+        _ => Err(format!(
+            "`{digits}` in `{whole}` is not a port from 1 to 65535"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwards_are_read() {
+        let read = |text: &str| {
+            let forward: ForwardArg = text.parse().unwrap();
+            (forward.host_port, forward.guest_host, forward.guest_port)
+        };
+        assert_eq!(read("5432"), (5432, "127.0.0.1".into(), 5432));
+        assert_eq!(read("15432:5432"), (15432, "127.0.0.1".into(), 5432));
+        assert_eq!(
+            read("15432:10.43.0.20:5432"),
+            (15432, "10.43.0.20".into(), 5432)
+        );
+        assert_eq!(read("80:[fd00::1]:8080"), (80, "fd00::1".into(), 8080));
+        assert_eq!(read("80:localhost:8080"), (80, "localhost".into(), 8080));
+    }
+
+    #[test]
+    fn what_is_no_forward_is_refused_with_a_reason() {
+        let reasons: Vec<_> = [
+            "",
+            "0",
+            "65536",
+            "+80",
+            "80:",
+            ":80",
+            "80:x:80",
+            "80:fd00::1:80",
+            "80:10.0.0.1:",
+            "a:b",
+        ]
+        .iter()
+        .map(|text| match text.parse::<ForwardArg>() {
+            Ok(forward) => panic!("{text} was taken for {forward:?}"),
+            Err(reason) => format!("{text}: {reason}"),
+        })
+        .collect();
+        insta::assert_snapshot!(reasons.join("\n"), @"
+        : `` is not a port from 1 to 65535, nor HOST:GUEST, nor HOST:ADDRESS:GUEST
+        0: `0` is not a port from 1 to 65535, nor HOST:GUEST, nor HOST:ADDRESS:GUEST
+        65536: `65536` is not a port from 1 to 65535, nor HOST:GUEST, nor HOST:ADDRESS:GUEST
+        +80: `+80` is not a port from 1 to 65535, nor HOST:GUEST, nor HOST:ADDRESS:GUEST
+        80:: `` in `80:` is not a port from 1 to 65535
+        :80: `` in `:80` is not a port from 1 to 65535
+        80:x:80: `x` in `80:x:80` is not an IP address of the guest, its services or its pods
+        80:fd00::1:80: put the IPv6 address of `80:fd00::1:80` into brackets: 80:[fd00::1]:80
+        80:10.0.0.1:: `` in `80:10.0.0.1:` is not a port from 1 to 65535
+        a:b: `a` in `a:b` is not a port from 1 to 65535
+        ");
+    }
+
+    #[test]
+    fn loopback_of_both_families_unless_told_otherwise() {
+        let forward: ForwardArg = "80".parse().unwrap();
+        assert!(forward.to_spec(None).bind.iter().all(IpAddr::is_loopback));
+        assert_eq!(forward.to_spec(None).bind.len(), 2);
+        let everywhere = Ipv4Addr::UNSPECIFIED.into();
+        assert_eq!(forward.to_spec(Some(everywhere)).bind, [everywhere]);
+    }
+}

@@ -1,0 +1,203 @@
+//! `status`: every cluster as a table, one cluster in full.
+
+use std::fmt::Write;
+
+use lkc_protocol::message::{Rung, RungState};
+
+use super::{Paint, forwards::forward_table, steps};
+use crate::{
+    config::ForwardSpec,
+    control::{ClusterStatus, Goal, LinkState, Phase},
+    sanitize,
+};
+
+/// Every cluster, one line each.
+#[must_use]
+pub fn cluster_table(clusters: &[ClusterStatus], paint: Paint) -> String {
+    let rows = clusters.iter().map(|cluster| {
+        let cells = [
+            cluster.name.to_string(),
+            cluster.index.to_string(),
+            phase(cluster.phase).to_owned(),
+            rung_reached(cluster),
+            api(cluster),
+            in_the_way(cluster),
+        ];
+        cells.to_vec()
+    });
+    columns(
+        &["CLUSTER", "INDEX", "PHASE", "READY", "API", "DETAIL"],
+        rows.collect(),
+        paint,
+    )
+}
+
+/// One cluster in full.
+#[must_use]
+pub fn cluster_view(cluster: &ClusterStatus, paint: Paint, width: usize) -> String {
+    let mut text = format!(
+        "{}  {}\n",
+        paint.bold(cluster.name.as_str()),
+        phase(cluster.phase)
+    );
+    let mut field = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<12}{value}");
+    };
+    field("index", &cluster.index.to_string());
+    field("machine", &machine(cluster));
+    field("link", &link(cluster));
+    if let Some(version) = &cluster.agent_version {
+        field("agent", &format!("lkc-guest {}", sanitize::line(version)));
+    }
+    if let Some(k3s) = &cluster.k3s {
+        let version = if k3s.version.is_empty() {
+            "unknown version".into()
+        } else {
+            sanitize::line(&k3s.version)
+        };
+        let simulated = if k3s.simulated {
+            ", simulated: no container runs"
+        } else {
+            ""
+        };
+        let restarts = match k3s.restarts {
+            0 => String::new(),
+            1 => ", restarted once by itself".to_owned(),
+            count => format!(", restarted {count} times by itself"),
+        };
+        field("k3s", &format!("{version}{simulated}{restarts}"));
+    }
+    match (&cluster.kubeconfig, &cluster.kubeconfig_error) {
+        (_, Some(error)) => field(
+            "kubeconfig",
+            &format!("not written: {}", sanitize::line(error)),
+        ),
+        (Some(path), None) => field("kubeconfig", &path.display().to_string()),
+        (None, None) => field("kubeconfig", "not written yet"),
+    }
+    text.push_str("\nSteps\n");
+    for row in steps::rows(cluster, &[Goal::Rung(Rung::System)]) {
+        let _ = writeln!(text, "{}", row.line(paint, width, "…", None));
+    }
+    for step in cluster
+        .steps
+        .iter()
+        .filter(|step| step.state == RungState::Failed)
+    {
+        for line in &step.tail {
+            let _ = writeln!(text, "      {} {}", paint.dim("|"), sanitize::line(line));
+        }
+    }
+    if !cluster.forwards.is_empty() {
+        let _ = write!(text, "\n{}", forward_table(&cluster.forwards, paint));
+    }
+    text
+}
+
+/// Lines of cells, each column as wide as its widest cell, the last one as it is.
+pub(super) fn columns(heads: &[&str], rows: Vec<Vec<String>>, paint: Paint) -> String {
+    let mut widths: Vec<usize> = heads.iter().map(|head| head.chars().count()).collect();
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: Vec<String>| {
+        let padded = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let head = line(heads.iter().map(|head| (*head).to_owned()).collect());
+    let mut text = format!("{}\n", paint.bold(&head));
+    for row in rows {
+        text.push_str(&line(row));
+        text.push('\n');
+    }
+    text
+}
+
+pub(super) fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Down => "down",
+        Phase::Starting => "starting",
+        Phase::Up => "up",
+        Phase::Stopping => "stopping",
+        Phase::Failed => "failed",
+    }
+}
+
+fn rung_reached(cluster: &ClusterStatus) -> String {
+    steps::reached(cluster).map_or_else(|| "-".to_owned(), |rung| rung.to_string())
+}
+
+fn api(cluster: &ClusterStatus) -> String {
+    let forward = cluster
+        .forwards
+        .iter()
+        .find(|forward| forward.name == ForwardSpec::API);
+    let listen = forward.and_then(|forward| forward.listen.first());
+    listen.map_or_else(
+        || "-".to_owned(),
+        |address| format!("https://{}", sanitize::line(address)),
+    )
+}
+
+/// The first step that is not ready, with its reason; what is simulated when all are.
+fn in_the_way(cluster: &ClusterStatus) -> String {
+    if cluster.phase == Phase::Down {
+        return String::new();
+    }
+    match cluster
+        .steps
+        .iter()
+        .find(|step| step.state != RungState::Ready)
+    {
+        Some(step) => format!(
+            "{} {}: {}",
+            sanitize::line(&step.name),
+            step.state,
+            sanitize::line(&step.detail)
+        ),
+        None if cluster.k3s.as_ref().is_some_and(|k3s| k3s.simulated) => "simulated k3s".to_owned(),
+        None => String::new(),
+    }
+}
+
+fn machine(cluster: &ClusterStatus) -> String {
+    let description = sanitize::line(&cluster.machine.description);
+    match (cluster.machine.running, description.is_empty()) {
+        (true, false) => description,
+        (true, true) => format!("{}, running", cluster.machine.driver),
+        (false, _) => format!("{}, not running", cluster.machine.driver),
+    }
+}
+
+fn link(cluster: &ClusterStatus) -> String {
+    let link = &cluster.link;
+    let state = match link.state {
+        LinkState::Down => "down",
+        LinkState::Connecting => "connecting",
+        LinkState::Up => "up",
+    };
+    let carrier = link
+        .carrier
+        .as_deref()
+        .map(|carrier| format!(", {}", sanitize::line(carrier)));
+    let detail = if link.detail.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", sanitize::line(&link.detail))
+    };
+    let again = if link.connects > 1 {
+        format!(", connected {} times", link.connects)
+    } else {
+        String::new()
+    };
+    format!("{state}{}{again}{detail}", carrier.unwrap_or_default())
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

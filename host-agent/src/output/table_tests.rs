@@ -1,0 +1,96 @@
+use super::*;
+use crate::output::sample;
+
+#[test]
+fn every_cluster_is_a_line() {
+    let mut other = sample::starting();
+    (other.name, other.index) = ("k3s-capi".parse().unwrap(), 1);
+    let mut third = sample::failed();
+    (third.name, third.index) = ("broken".parse().unwrap(), 2);
+    let mut fourth = sample::down();
+    (fourth.name, fourth.index) = ("asleep".parse().unwrap(), 3);
+    let table = cluster_table(&[sample::up(), other, third, fourth], Paint::PLAIN);
+    insta::assert_snapshot!(table, @r"
+    CLUSTER   INDEX  PHASE     READY    API                     DETAIL
+    k3s-dev   0      up        system   https://127.0.0.1:6443  simulated k3s
+    k3s-capi  1      starting  k3s      https://127.0.0.1:6443  api progressing: /readyz answers 500: etcd failed
+    broken    2      failed    network  https://127.0.0.1:6443  k3s failed: exited 3 times in 10 s, last with code 1\u{1b}[2J
+    asleep    3      down      -        -
+    ");
+}
+
+#[test]
+fn one_cluster_in_full() {
+    insta::assert_snapshot!(cluster_view(&sample::up(), Paint::PLAIN, 100), @"
+    k3s-dev  up
+      index       0
+      machine     sandbox (user namespace), pid 4242
+      link        up, unix:/run/user/1000/lkc/k3s-dev/agent.sock
+      agent       lkc-guest 0.1.0
+      k3s         v1.33.1+k3s1, simulated: no container runs
+      kubeconfig  /home/u/.local/state/lkc/clusters/k3s-dev/kubeconfig
+
+    Steps
+      ✓ sandbox    started                                     0.2 s
+      ✓ agent      lkc-guest 0.1.0, link up                    0.3 s
+      ✓ network    192.100.0.10/24 on eth0                     0.3 s
+      ✓ k3s        running (simulated; no containers)          0.4 s
+      ✓ api        /readyz ok                                  0.9 s
+      ✓ node       k3s-dev Ready                               1.4 s
+      ✓ system     3 of 3 available                            2.0 s
+
+    FORWARD    LISTENS ON                 GUEST           STATE      OPEN  TOTAL  FAILED  PARKED  SENT     RECEIVED  LAST ERROR
+    api        127.0.0.1:6443,[::1]:6443  127.0.0.1:6443  listening  1     7      2       0       2.0 KiB  5.0 MiB   target: connection refused
+    http       127.0.0.1:8080,[::1]:8080  127.0.0.1:80    listening  1     7      2       0       2.0 KiB  5.0 MiB   target: connection refused
+    port-5432  127.0.0.1:5432,[::1]:5432  127.0.0.1:5432  listening  1     7      2       0       2.0 KiB  5.0 MiB   target: connection refused
+    ");
+}
+
+#[test]
+fn a_failed_cluster_shows_its_log() {
+    insta::assert_snapshot!(cluster_view(&sample::failed(), Paint::PLAIN, 100), @r#"
+    k3s-dev  failed
+      index       0
+      machine     sandbox (user namespace), pid 4242
+      link        up, unix:/run/user/1000/lkc/k3s-dev/agent.sock
+      agent       lkc-guest 0.1.0
+      k3s         v1.33.1+k3s1, simulated: no container runs
+      kubeconfig  not written yet
+
+    Steps
+      ✓ sandbox    started                                     0.2 s
+      ✓ agent      lkc-guest 0.1.0, link up                    0.3 s
+      ✓ network    192.100.0.10/24 on eth0                     0.3 s
+      ✗ k3s        exited 3 times in 10 s, last with code 1\u{1b}[2J
+      ? api        /readyz answers 500: etcd failed
+      ? node       waits for the rung below
+      ? system     waits for the rung below
+          | level=fatal msg="no \u{1b}[31mspace"
+          | exit status 1
+
+    FORWARD    LISTENS ON                 GUEST           STATE      OPEN  TOTAL  FAILED  PARKED  SENT     RECEIVED  LAST ERROR
+    api        127.0.0.1:6443,[::1]:6443  127.0.0.1:6443  listening  1     7      2       0       2.0 KiB  5.0 MiB   target: connection refused
+    http       127.0.0.1:8080,[::1]:8080  127.0.0.1:80    listening  1     7      2       0       2.0 KiB  5.0 MiB   target: connection refused
+    port-5432  127.0.0.1:5432,[::1]:5432  127.0.0.1:5432  listening  1     7      2       0       2.0 KiB  5.0 MiB   target: connection refused
+    "#);
+}
+
+#[test]
+fn a_cluster_that_is_down() {
+    insta::assert_snapshot!(cluster_view(&sample::down(), Paint::PLAIN, 100), @"
+    k3s-dev  down
+      index       0
+      machine     sandbox, not running
+      link        down
+      kubeconfig  /home/u/.local/state/lkc/clusters/k3s-dev/kubeconfig
+
+    Steps
+      · sandbox
+      · agent
+      · network
+      · k3s
+      · api
+      · node
+      · system
+    ");
+}
