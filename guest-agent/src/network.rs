@@ -3,3 +3,5 @@
 pub mod address;
 pub mod config;
 pub mod name;
+pub mod observed;
+pub mod plan;
