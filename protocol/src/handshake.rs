@@ -1,1 +1,372 @@
-//! To come.
+//! From a fresh carrier to an authenticated one: preface, TLS 1.3 with pinned raw public keys,
+//! hello. Sans-I/O: bytes in, bytes out, an [`Established`] at the end. `PROTOCOL.md §2 to §5`.
+//!
+//! TLS authenticates both ends on every carrier and never looks at a clock. On a carrier that only
+//! the kernel and the hypervisor can touch, ends that both offer it go on in plain afterwards; the
+//! first 32 plain bytes of each direction are then derived from the TLS session's secrets, so that
+//! a plain stream that continues another handshake than ours is noticed.
+
+mod channel;
+mod pin;
+
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use rustls::{ClientConnection, Connection, ServerConnection};
+use thiserror::Error;
+
+pub use channel::{Channel, ChannelError};
+
+use crate::{
+    hello::{Hello, HelloError, Role},
+    identity::{Identity, PublicKey},
+    preface::{self, Nonce, PrefaceError, PrefaceFinder},
+};
+use pin::Seen;
+
+/// Bytes of a TLS record's header.
+const RECORD_HEADER: usize = 5;
+
+/// Longest TLS record body (RFC 8446 §5.2).
+const MAX_RECORD: usize = 16384 + 256;
+
+/// Bytes of proof in front of a plain continuation.
+const PROOF: usize = 32;
+
+const PROOF_LABEL: &[u8] = b"EXPORTER-lkc-plain-continuation";
+
+/// How far a handshake got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Waiting for the other end's preface.
+    Preface,
+    /// In the TLS handshake.
+    Tls,
+    /// Waiting for the other end's hello.
+    Hello,
+    /// Done.
+    Established,
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(match self {
+            Self::Preface => "preface",
+            Self::Tls => "TLS handshake",
+            Self::Hello => "hello",
+            Self::Established => "link",
+        })
+    }
+}
+
+/// Why a handshake failed.
+#[derive(Debug, Error)]
+pub enum HandshakeError {
+    /// The preface.
+    #[error(transparent)]
+    Preface(#[from] PrefaceError),
+    /// The other end has another key than the pinned one.
+    #[error("the other end has the key {}, expected {}", found.fingerprint(), expected.iter().map(PublicKey::fingerprint).collect::<Vec<_>>().join(" or "))]
+    WrongKey {
+        /// The key it has.
+        found: PublicKey,
+        /// The keys that are accepted.
+        expected: Vec<PublicKey>,
+    },
+    /// The other end does not accept our key.
+    #[error("the other end does not accept our key {}", ours.fingerprint())]
+    KeyRefused {
+        /// Our key.
+        ours: PublicKey,
+    },
+    /// TLS.
+    #[error("TLS failed: {0}")]
+    Tls(#[from] rustls::Error),
+    /// A TLS record that is none.
+    #[error("something other than TLS came: {0}")]
+    NotTls(String),
+    /// The hello.
+    #[error(transparent)]
+    Hello(#[from] HelloError),
+    /// The plain continuation does not belong to this TLS session.
+    #[error("the plain stream does not continue the authenticated session")]
+    Unbound,
+    /// The operating system gave no random bytes.
+    #[error("the operating system gives no random numbers")]
+    NoRandomness,
+}
+
+/// A handshake in progress.
+#[derive(Debug)]
+pub struct Handshake {
+    ours: Hello,
+    our_key: PublicKey,
+    pins: Vec<PublicKey>,
+    seen: Arc<Seen>,
+    finder: PrefaceFinder,
+    nonce: Nonce,
+    tls: Connection,
+    step: Step,
+    hello_sent: bool,
+    inbound: BytesMut,
+    clear: BytesMut,
+    outbound: Vec<u8>,
+    pending_plain: Option<Hello>,
+}
+
+/// What a handshake leads to.
+#[derive(Debug)]
+pub struct Established {
+    /// What the other end said about itself.
+    pub peer: Hello,
+    /// The key that it proved.
+    pub peer_key: PublicKey,
+    /// Seals and opens the bytes from here on.
+    pub channel: Channel,
+    /// Bytes that came in behind the handshake, still sealed.
+    pub leftover: BytesMut,
+}
+
+impl Handshake {
+    /// The host's end, which expects exactly `peer`.
+    ///
+    /// # Errors
+    /// `NoRandomness`, or `Tls` when the identity cannot be used.
+    pub fn host(identity: &Identity, peer: PublicKey, ours: Hello) -> Result<Self, HandshakeError> {
+        let mut nonce = Nonce::default();
+        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut nonce)
+            .map_err(|_| HandshakeError::NoRandomness)?;
+        let seen = Arc::new(Seen::default());
+        let config = pin::client_config(identity, peer, Arc::clone(&seen))?;
+        let tls = ClientConnection::new(config, pin::server_name())?.into();
+        let finder = PrefaceFinder::for_host(nonce);
+        let mut handshake = Self::new(identity, vec![peer], ours, seen, finder, nonce, tls);
+        handshake.outbound.extend_from_slice(&preface::from_host(nonce));
+        Ok(handshake)
+    }
+
+    /// The guest's end, which lets in the holders of `authorized` keys.
+    ///
+    /// # Errors
+    /// `Tls` when the identity cannot be used.
+    pub fn guest(
+        identity: &Identity,
+        authorized: &[PublicKey],
+        ours: Hello,
+    ) -> Result<Self, HandshakeError> {
+        let seen = Arc::new(Seen::default());
+        let config = pin::server_config(identity, authorized.to_vec(), Arc::clone(&seen))?;
+        let tls = ServerConnection::new(config)?.into();
+        let finder = PrefaceFinder::for_guest();
+        Ok(Self::new(identity, authorized.to_vec(), ours, seen, finder, Nonce::default(), tls))
+    }
+
+    fn new(
+        identity: &Identity,
+        pins: Vec<PublicKey>,
+        ours: Hello,
+        seen: Arc<Seen>,
+        finder: PrefaceFinder,
+        nonce: Nonce,
+        mut tls: Connection,
+    ) -> Self {
+        tls.set_buffer_limit(None);
+        Self {
+            ours,
+            our_key: identity.public_key(),
+            pins,
+            seen,
+            finder,
+            nonce,
+            tls,
+            step: Step::Preface,
+            hello_sent: false,
+            inbound: BytesMut::new(),
+            clear: BytesMut::new(),
+            outbound: Vec::new(),
+            pending_plain: None,
+        }
+    }
+
+    /// How far it got.
+    #[must_use]
+    pub const fn step(&self) -> Step {
+        self.step
+    }
+
+    /// What was skipped in front of the preface, escaped; empty when nothing was.
+    #[must_use]
+    pub fn noise(&self) -> String {
+        self.finder.noise()
+    }
+
+    /// Takes the bytes to send.
+    pub fn take_outbound(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.outbound)
+    }
+
+    /// Says why the carrier's end at this point means what it means: a TLS 1.3 client learns only
+    /// afterwards that its key was not accepted.
+    #[must_use]
+    pub fn explain_end(&self) -> Option<HandshakeError> {
+        (self.step == Step::Hello && self.ours.role == Role::Host)
+            .then_some(HandshakeError::KeyRefused { ours: self.our_key })
+    }
+
+    /// Takes bytes from the carrier. Bytes to send may be there afterwards even when this fails,
+    /// for the other end to learn why.
+    ///
+    /// # Errors
+    /// Any [`HandshakeError`]; the handshake is over then.
+    pub fn handle_bytes(&mut self, bytes: &[u8]) -> Result<bool, HandshakeError> {
+        self.inbound.extend_from_slice(bytes);
+        let result = self.advance();
+        if !matches!(self.step, Step::Preface) {
+            self.collect_tls_output();
+        }
+        result?;
+        Ok(self.step == Step::Established)
+    }
+
+    /// The result, once [`handle_bytes`](Self::handle_bytes) has said that it is there and the
+    /// outbound bytes were taken.
+    ///
+    /// # Errors
+    /// Gives the handshake back when it is not done.
+    pub fn into_established(mut self) -> Result<Established, Box<Self>> {
+        let Some(peer) = self.pending_plain.take().filter(|_| self.step == Step::Established) else {
+            return Err(Box::new(self));
+        };
+        let Some(peer_key) = self.seen.key() else {
+            return Err(Box::new(self));
+        };
+        let channel = if self.ours.plain && peer.plain {
+            Channel::Plain
+        } else {
+            Channel::tls(self.tls)
+        };
+        Ok(Established { peer, peer_key, channel, leftover: self.inbound })
+    }
+
+    fn advance(&mut self) -> Result<(), HandshakeError> {
+        if self.step == Step::Preface {
+            let Some((nonce, _version)) = self.finder.find(&mut self.inbound)? else {
+                return Ok(());
+            };
+            if self.ours.role == Role::Guest {
+                self.nonce = nonce;
+                self.outbound.extend_from_slice(&preface::from_guest(nonce));
+            }
+            self.step = Step::Tls;
+        }
+        while matches!(self.step, Step::Tls | Step::Hello) {
+            if let Some(peer) = Hello::decode(&mut self.clear)? {
+                peer.check(self.ours.role)?;
+                self.accept_hello(peer)?;
+                break;
+            }
+            if !self.feed_record()? {
+                return Ok(());
+            }
+            if self.step == Step::Tls && !self.tls.is_handshaking() {
+                self.step = Step::Hello;
+                self.send_hello()?;
+            }
+        }
+        if self.step != Step::Established {
+            self.check_proof()?;
+        }
+        Ok(())
+    }
+
+    /// Gives TLS exactly one record, so that bytes behind the last one stay ours.
+    fn feed_record(&mut self) -> Result<bool, HandshakeError> {
+        let Some(header) = self.inbound.first_chunk::<RECORD_HEADER>() else { return Ok(false) };
+        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        if !(20..=24).contains(&header[0]) || header[1] != 3 || length > MAX_RECORD {
+            let sample = &self.inbound[..self.inbound.len().min(32)];
+            return Err(HandshakeError::NotTls(sample.escape_ascii().to_string()));
+        }
+        if self.inbound.len() < RECORD_HEADER + length {
+            return Ok(false);
+        }
+        let record = self.inbound.split_to(RECORD_HEADER + length);
+        let mut rest = &record[..];
+        while !rest.is_empty() {
+            let taken = self.tls.read_tls(&mut rest).map_err(|error| {
+                HandshakeError::Tls(rustls::Error::General(error.to_string()))
+            })?;
+            if taken == 0 {
+                break;
+            }
+            let state = self.tls.process_new_packets().map_err(|error| self.explain(error))?;
+            let count = state.plaintext_bytes_to_read();
+            let start = self.clear.len();
+            self.clear.resize(start + count, 0);
+            let read = std::io::Read::read(&mut self.tls.reader(), &mut self.clear[start..]);
+            self.clear.truncate(start + read.unwrap_or(0));
+        }
+        Ok(true)
+    }
+
+    fn explain(&self, error: rustls::Error) -> HandshakeError {
+        if let Some(found) = self.seen.rejected() {
+            return HandshakeError::WrongKey { found, expected: self.pins.clone() };
+        }
+        if matches!(error, rustls::Error::AlertReceived(_)) && self.ours.role == Role::Host {
+            return HandshakeError::KeyRefused { ours: self.our_key };
+        }
+        HandshakeError::Tls(error)
+    }
+
+    fn send_hello(&mut self) -> Result<(), HandshakeError> {
+        if !self.hello_sent {
+            self.hello_sent = true;
+            std::io::Write::write_all(&mut self.tls.writer(), &self.ours.encode())
+                .map_err(|error| HandshakeError::Tls(rustls::Error::General(error.to_string())))?;
+        }
+        Ok(())
+    }
+
+    fn accept_hello(&mut self, peer: Hello) -> Result<(), HandshakeError> {
+        let plain = self.ours.plain && peer.plain;
+        self.pending_plain = Some(peer);
+        if plain {
+            self.collect_tls_output();
+            let proof = self.proof(self.ours.role)?;
+            self.outbound.extend_from_slice(&proof);
+        } else {
+            self.step = Step::Established;
+        }
+        Ok(())
+    }
+
+    fn check_proof(&mut self) -> Result<(), HandshakeError> {
+        let Some(peer) = &self.pending_plain else { return Ok(()) };
+        let Some(found) = self.inbound.first_chunk::<PROOF>() else { return Ok(()) };
+        let expected = self.proof(peer.role)?;
+        if ring::constant_time::verify_slices_are_equal(found, &expected).is_err() {
+            return Err(HandshakeError::Unbound);
+        }
+        self.inbound.advance(PROOF);
+        self.step = Step::Established;
+        Ok(())
+    }
+
+    fn proof(&self, sender: Role) -> Result<[u8; PROOF], HandshakeError> {
+        let context: &[u8] = match sender {
+            Role::Host => b"host",
+            Role::Guest => b"guest",
+        };
+        Ok(self.tls.export_keying_material([0; PROOF], PROOF_LABEL, Some(context))?)
+    }
+
+    fn collect_tls_output(&mut self) {
+        while self.tls.wants_write() {
+            // Writing to a Vec cannot fail.
+            if self.tls.write_tls(&mut self.outbound).is_err() {
+                break;
+            }
+        }
+    }
+}

@@ -1,1 +1,128 @@
-//! To come.
+//! Joins a TCP connection and a stream so that neither end can tell them from one connection.
+//!
+//! An end of one direction stays an end of that direction, a reset becomes a reset, and the loss of
+//! the link is a reset too: a client never takes a broken connection for a complete answer.
+
+use std::{
+    fmt, io,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{
+        TcpStream,
+        tcp::{ReadHalf as TcpReadHalf, WriteHalf as TcpWriteHalf},
+    },
+};
+
+use crate::{
+    error::ResetCode,
+    link::{ReadHalf, Stream, StreamError, WriteHalf},
+};
+
+/// Bytes read from the TCP connection at once.
+const READ_SIZE: usize = 64 * 1024;
+
+/// Bytes that passed, counted as they pass.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// From the TCP connection into the stream.
+    pub sent: AtomicU64,
+    /// From the stream into the TCP connection.
+    pub received: AtomicU64,
+}
+
+/// How a relayed connection ended.
+#[derive(Debug)]
+pub enum RelayEnd {
+    /// Both directions ended cleanly.
+    Finished,
+    /// The TCP connection was reset or failed; the stream is reset.
+    Tcp(io::Error),
+    /// The stream was reset or the link was lost; the TCP connection is reset.
+    Stream(StreamError),
+}
+
+impl fmt::Display for RelayEnd {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished => formatter.pad("finished"),
+            Self::Tcp(error) => write!(formatter, "connection: {error}"),
+            Self::Stream(error) => write!(formatter, "tunnel: {error}"),
+        }
+    }
+}
+
+/// Relays until both directions have ended or one end fails. Dropping the future resets both.
+pub async fn relay(mut tcp: TcpStream, stream: Stream, counters: &Counters) -> RelayEnd {
+    // Small writes are somebody's keystrokes or requests; the sender has decided when to send.
+    let _ = tcp.set_nodelay(true);
+    let result = {
+        let (tcp_reader, tcp_writer) = tcp.split();
+        let (reader, writer) = stream.halves();
+        tokio::try_join!(
+            send(tcp_reader, writer, &stream, &counters.sent),
+            receive(reader, tcp_writer, &counters.received),
+        )
+    };
+    match result {
+        Ok(((), ())) => RelayEnd::Finished,
+        Err(end) => {
+            if matches!(end, RelayEnd::Tcp(_)) {
+                stream.reset(ResetCode::ConnectionReset);
+            }
+            reset_tcp(tcp);
+            end
+        }
+    }
+}
+
+/// Closes a TCP connection so that its other end sees a reset.
+pub fn reset_tcp(tcp: TcpStream) {
+    // A socket that refuses the option is closed all the same.
+    let _ = tcp.set_zero_linger();
+    drop(tcp);
+}
+
+async fn send(
+    tcp: TcpReadHalf<'_>,
+    writer: WriteHalf<'_>,
+    stream: &Stream,
+    sent: &AtomicU64,
+) -> Result<(), RelayEnd> {
+    loop {
+        tcp.readable().await.map_err(RelayEnd::Tcp)?;
+        // Allocated only once there is something to read: an idle connection holds no buffer.
+        let mut buffer = BytesMut::with_capacity(READ_SIZE);
+        match tcp.try_read_buf(&mut buffer) {
+            Ok(0) => {
+                stream.finish();
+                return Ok(());
+            }
+            Ok(count) => {
+                sent.fetch_add(count as u64, Ordering::Relaxed);
+                writer.write(buffer.freeze()).await.map_err(RelayEnd::Stream)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(RelayEnd::Tcp(error)),
+        }
+    }
+}
+
+async fn receive(
+    reader: ReadHalf<'_>,
+    mut tcp: TcpWriteHalf<'_>,
+    received: &AtomicU64,
+) -> Result<(), RelayEnd> {
+    while let Some(bytes) = reader.read().await.map_err(RelayEnd::Stream)? {
+        tcp.write_all(&bytes).await.map_err(RelayEnd::Tcp)?;
+        received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    }
+    match tcp.shutdown().await {
+        // The client is gone already; it has everything.
+        Err(error) if error.kind() != io::ErrorKind::NotConnected => Err(RelayEnd::Tcp(error)),
+        _ => Ok(()),
+    }
+}

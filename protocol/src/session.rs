@@ -1,1 +1,628 @@
-//! To come.
+//! A session: the streams of a link and their credit. Sans-I/O. `PROTOCOL.md §5`.
+//!
+//! ```text
+//!   carrier bytes ──▶ handle_bytes ─┐                ┌─▶ poll_event ──▶ whoever waits
+//!   the clock     ──▶ handle_timeout├──▶  Session ──▶┤
+//!   open, accept, write, read …   ──┘                └─▶ poll_transmit ──▶ carrier bytes
+//! ```
+//!
+//! What keeps one stream from harming another: every stream has a window of its own and there is
+//! none for the link, so reading the carrier never waits for a reader; credit is given back when
+//! bytes are consumed, not when they arrive; control frames go before data, data goes in small
+//! frames round robin; ids are never reused, so a frame for a stream that is gone is told from one
+//! for a stream that never was, without remembering the dead.
+
+mod limits;
+mod stream;
+mod transmit;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+pub use limits::Limits;
+pub use transmit::Transmit;
+
+use crate::{
+    error::{GoAwayCode, ProtocolError, Refusal, RefusalCode, ResetCode},
+    frame::{self, HEADER_LENGTH, Header, Kind, StreamId},
+    hello::{Hello, Role},
+};
+use limits::RateLimit;
+use stream::{Phase, Stream};
+
+/// What happened on a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The peer opened a stream; answer with [`Session::accept`] or [`Session::refuse`].
+    Opened {
+        /// The stream.
+        stream: StreamId,
+        /// Its request, not decoded.
+        request: Bytes,
+    },
+    /// The peer accepted our stream.
+    Accepted {
+        /// The stream.
+        stream: StreamId,
+        /// Its answer, not decoded.
+        answer: Bytes,
+    },
+    /// The peer refused our stream.
+    Refused {
+        /// The stream.
+        stream: StreamId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A read makes progress: bytes, the end, or a reset.
+    Readable(StreamId),
+    /// A write makes progress: room, or a reset.
+    Writable(StreamId),
+    /// The peer ends the link.
+    GoAway {
+        /// Why.
+        code: GoAwayCode,
+        /// For people; sanitise before printing.
+        text: String,
+    },
+}
+
+/// What a read gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// Bytes in order.
+    Data(Bytes),
+    /// The peer finished; everything was read.
+    End,
+    /// Nothing yet: wait for [`Event::Readable`].
+    Blocked,
+    /// The stream is over.
+    Reset(ResetCode),
+}
+
+/// What a write gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    /// The bytes are queued.
+    Queued,
+    /// The queue is full: wait for [`Event::Writable`].
+    Blocked,
+    /// The stream is over.
+    Reset(ResetCode),
+    /// This direction was finished by us.
+    Finished,
+}
+
+/// Why a stream cannot be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The peer's limit of streams is reached.
+    #[error("the link has as many streams open as the other end allows")]
+    TooManyStreams,
+    /// The link is over, or out of stream numbers.
+    #[error("the link is down")]
+    Closed,
+}
+
+/// The state of a link's streams.
+#[derive(Debug)]
+pub struct Session {
+    role: Role,
+    limits: Limits,
+    peer_max_frame: usize,
+    peer_max_streams: usize,
+    streams: BTreeMap<StreamId, Stream>,
+    opened_by_us: usize,
+    next_id: Option<u32>,
+    last_peer_id: u32,
+    unanswered: usize,
+    granted: usize,
+    /// Control frames to send, in order. Bounded by the streams that there can be, except for
+    /// refusals, which [`Limits::max_pending_control`] bounds.
+    control: VecDeque<Bytes>,
+    control_bytes: usize,
+    pong: Option<[u8; 8]>,
+    /// Streams with something to send, each at most once, in turn.
+    ready: VecDeque<StreamId>,
+    events: VecDeque<Event>,
+    partial: Option<(StreamId, usize)>,
+    opens: RateLimit,
+    resets: RateLimit,
+    pings: RateLimit,
+    last_heard: Instant,
+    ping_sent: bool,
+    ended: bool,
+}
+
+impl Session {
+    /// A session between us, with our limits, and the peer that said `peer`.
+    #[must_use]
+    pub fn new(role: Role, limits: Limits, peer: &Hello, now: Instant) -> Self {
+        Self {
+            role,
+            limits,
+            peer_max_frame: (peer.max_frame as usize).min(limits.data_frame),
+            peer_max_streams: (peer.max_streams as usize).min(limits.max_streams),
+            streams: BTreeMap::new(),
+            opened_by_us: 0,
+            next_id: Some(match role {
+                Role::Host => 1,
+                Role::Guest => 2,
+            }),
+            last_peer_id: 0,
+            unanswered: 0,
+            granted: 0,
+            control: VecDeque::new(),
+            control_bytes: 0,
+            pong: None,
+            ready: VecDeque::new(),
+            events: VecDeque::new(),
+            partial: None,
+            opens: RateLimit::new(limits.opens_per_second, now),
+            resets: RateLimit::new(limits.resets_per_second, now),
+            pings: RateLimit::new(limits.pings_per_second, now),
+            last_heard: now,
+            ping_sent: false,
+            ended: false,
+        }
+    }
+
+    /// Streams that are not over.
+    #[must_use]
+    pub fn stream_count(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due, and what for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        if self.ended {
+            return None;
+        }
+        let (wait, reason) = if self.ping_sent {
+            (self.limits.silence, "the peer is silent")
+        } else {
+            (self.limits.ping_after, "a ping is due")
+        };
+        self.last_heard.checked_add(wait).map(|due| (due, reason))
+    }
+
+    /// Sends a ping on a quiet link and gives up on a dead one.
+    ///
+    /// # Errors
+    /// `PeerSilent`.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ProtocolError> {
+        let quiet = now.saturating_duration_since(self.last_heard);
+        if self.ping_sent && quiet >= self.limits.silence {
+            let detail = format!("nothing for {} s", quiet.as_secs());
+            return Err(self.fail(ProtocolError::new(GoAwayCode::PeerSilent, detail)));
+        }
+        if !self.ping_sent && quiet >= self.limits.ping_after {
+            self.ping_sent = true;
+            self.push_control(frame::encode(Kind::Ping, StreamId::LINK, &[&[0; 8]]));
+        }
+        Ok(())
+    }
+
+    /// Opens a stream with `request`.
+    ///
+    /// # Errors
+    /// `TooManyStreams` or `Closed`.
+    pub fn open(&mut self, request: &[u8]) -> Result<StreamId, OpenError> {
+        if self.ended {
+            return Err(OpenError::Closed);
+        }
+        if self.opened_by_us >= self.peer_max_streams {
+            return Err(OpenError::TooManyStreams);
+        }
+        let id = self.next_id.ok_or(OpenError::Closed)?;
+        self.next_id = id.checked_add(2);
+        let stream = StreamId(id);
+        let window = self.grant_window();
+        self.streams.insert(stream, Stream::opening(window));
+        self.opened_by_us += 1;
+        self.push_control(frame::encode(Kind::Open, stream, &[&window_bytes(window), request]));
+        Ok(stream)
+    }
+
+    /// Accepts a stream that the peer opened. Nothing happens when it is over already.
+    pub fn accept(&mut self, id: StreamId, answer: &[u8]) {
+        let window = self.grant_window();
+        let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.phase == Phase::Unanswered) else {
+            self.granted -= window;
+            return;
+        };
+        stream.accept(window);
+        self.unanswered -= 1;
+        self.push_control(frame::encode(Kind::Accept, id, &[&window_bytes(window), answer]));
+    }
+
+    /// Refuses a stream that the peer opened. Nothing happens when it is over already.
+    pub fn refuse(&mut self, id: StreamId, refusal: &Refusal) {
+        if self.streams.get(&id).is_some_and(|stream| stream.phase == Phase::Unanswered) {
+            self.forget(id);
+            let code = refusal.code.number();
+            self.push_control(frame::encode_reason(Kind::Refuse, id, code, &refusal.text));
+        }
+    }
+
+    /// Takes the next bytes of a stream and gives their room back to the peer.
+    pub fn read(&mut self, id: StreamId) -> Read {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return Read::Reset(if self.ended { ResetCode::LinkLost } else { ResetCode::Cancelled });
+        };
+        let read = stream.read();
+        if let Some(credit) = stream.take_credit() {
+            let payload = window_bytes(credit);
+            self.push_control(frame::encode(Kind::Credit, id, &[&payload]));
+        }
+        read
+    }
+
+    /// Queues bytes on a stream, all of them or none.
+    pub fn write(&mut self, id: StreamId, bytes: Bytes) -> Write {
+        let limit = self.limits.send_buffer;
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return Write::Reset(if self.ended { ResetCode::LinkLost } else { ResetCode::Cancelled });
+        };
+        let written = stream.write(bytes, limit);
+        self.make_ready(id);
+        written
+    }
+
+    /// Says that no more bytes follow on a stream: the half-close.
+    pub fn finish(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.finish();
+            self.make_ready(id);
+        }
+    }
+
+    /// Ends a stream in both directions, and forgets what is queued on it.
+    pub fn reset(&mut self, id: StreamId, code: ResetCode) {
+        if let Some(stream) = self.streams.get(&id) {
+            let over = stream.reset_by_peer().is_some();
+            self.forget(id);
+            if !over && !self.ended {
+                let payload = code.number().to_be_bytes();
+                self.push_control(frame::encode(Kind::Reset, id, &[&payload]));
+            }
+        }
+    }
+
+    /// Lets go of a stream: cleanly when both directions are done, by a reset otherwise.
+    pub fn release(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.is_done() {
+            self.forget(id);
+        } else if stream.may_drain() {
+            stream.detach();
+        } else {
+            self.reset(id, ResetCode::Cancelled);
+        }
+    }
+
+    /// Lets go of a stream whose answer was all there is to say: what is queued is sent, then our
+    /// end; what still comes is dropped.
+    pub fn drain(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.finish();
+            stream.detach();
+            self.make_ready(id);
+        }
+    }
+
+    /// Ends the link: a GoAway is queued, every stream is over.
+    pub fn close(&mut self, code: GoAwayCode, text: &str) {
+        if self.ended {
+            return;
+        }
+        let frame = frame::encode_reason(Kind::GoAway, StreamId::LINK, code.number(), text);
+        self.end();
+        self.control.push_back(frame);
+    }
+
+    /// Ends the link without a word, as when the carrier is gone.
+    pub fn end(&mut self) {
+        self.ended = true;
+        self.control.clear();
+        self.pong = None;
+        self.ready.clear();
+        for (&id, stream) in &mut self.streams {
+            stream.reset_from_peer(ResetCode::LinkLost);
+            self.events.push_back(Event::Readable(id));
+            self.events.push_back(Event::Writable(id));
+        }
+    }
+
+    /// Whether the link is over. A GoAway may still wait to be sent.
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Fills `transmit` up to its budget with what is to be sent, most urgent first.
+    pub fn poll_transmit(&mut self, transmit: &mut Transmit) {
+        if let Some(payload) = self.pong.take() {
+            transmit.push(frame::encode(Kind::Pong, StreamId::LINK, &[&payload]));
+        }
+        while !transmit.is_full() {
+            let Some(frame) = self.control.pop_front() else { break };
+            self.control_bytes = self.control_bytes.saturating_sub(frame.len());
+            transmit.push(frame);
+        }
+        while !transmit.is_full() {
+            let Some(id) = self.ready.pop_front() else { break };
+            self.transmit_stream(id, transmit);
+        }
+    }
+
+    fn transmit_stream(&mut self, id: StreamId, transmit: &mut Transmit) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.ready = false;
+        if let Some(payload) = stream.next_data(self.peer_max_frame) {
+            transmit.push_frame(Header { stream: id, length: payload.len(), kind: Kind::Data }, payload);
+        }
+        if stream.next_finish() {
+            transmit.push(frame::encode(Kind::Finish, id, &[]));
+        }
+        if stream.wants_room_event(self.limits.send_buffer) {
+            self.events.push_back(Event::Writable(id));
+        }
+        if stream.is_over() {
+            self.forget(id);
+        } else {
+            self.make_ready(id);
+        }
+    }
+
+    /// Takes every complete frame, and data as far as it has come, off the front of `input`.
+    ///
+    /// # Errors
+    /// The rule that the peer broke; a GoAway is queued and the session is over.
+    pub fn handle_bytes(&mut self, input: &mut BytesMut, now: Instant) -> Result<(), ProtocolError> {
+        if !input.is_empty() {
+            self.last_heard = now;
+            self.ping_sent = false;
+        }
+        while !self.ended && !input.is_empty() {
+            match self.handle_next(input, now) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_next(&mut self, input: &mut BytesMut, now: Instant) -> Result<bool, ProtocolError> {
+        if let Some((id, left)) = self.partial.take() {
+            let count = left.min(input.len());
+            let rest = left - count;
+            self.partial = (rest > 0).then_some((id, rest));
+            self.deliver(id, input.split_to(count).freeze());
+            return Ok(true);
+        }
+        let Some(bytes) = input.first_chunk::<HEADER_LENGTH>() else { return Ok(false) };
+        let header = Header::decode(bytes, self.limits.max_frame)?;
+        if header.kind == Kind::Data {
+            self.admit_data(header)?;
+            input.advance(HEADER_LENGTH);
+            self.partial = (header.length > 0).then_some((header.stream, header.length));
+            return Ok(true);
+        }
+        if input.len() < HEADER_LENGTH + header.length {
+            return Ok(false);
+        }
+        input.advance(HEADER_LENGTH);
+        let payload = input.split_to(header.length).freeze();
+        self.handle_control(header, payload, now)?;
+        Ok(true)
+    }
+
+    fn handle_control(&mut self, header: Header, mut payload: Bytes, now: Instant) -> Result<(), ProtocolError> {
+        let id = header.stream;
+        match header.kind {
+            Kind::Open => self.handle_open(id, payload, now),
+            Kind::Ping => {
+                self.pings.take(now).map_err(|()| broken(GoAwayCode::TooManyPings, id))?;
+                self.pong = payload.first_chunk::<8>().copied();
+                Ok(())
+            }
+            Kind::Pong => Ok(()),
+            Kind::GoAway => {
+                let (code, text) = reason(payload);
+                self.end();
+                let code = GoAwayCode::from_number(code);
+                self.events.push_back(Event::GoAway { code, text });
+                Ok(())
+            }
+            Kind::Accept | Kind::Refuse | Kind::Credit | Kind::Finish | Kind::Reset => {
+                if header.kind == Kind::Reset {
+                    self.resets.take(now).map_err(|()| broken(GoAwayCode::TooManyResets, id))?;
+                }
+                self.check_known(id)?;
+                let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+                match header.kind {
+                    Kind::Accept => {
+                        let window = payload.get_u32() as usize;
+                        stream.accepted(window).map_err(|code| broken(code, id))?;
+                        self.events.push_back(Event::Accepted { stream: id, answer: payload });
+                    }
+                    Kind::Refuse => {
+                        if stream.phase != Phase::Opening {
+                            return Err(broken(GoAwayCode::WrongState, id));
+                        }
+                        self.forget(id);
+                        let (code, text) = reason(payload);
+                        let refusal = Refusal { code: RefusalCode::from_number(code), text };
+                        self.events.push_back(Event::Refused { stream: id, refusal });
+                    }
+                    Kind::Credit => {
+                        let count = payload.get_u32() as usize;
+                        stream.add_credit(count).map_err(|code| broken(code, id))?;
+                        self.make_ready(id);
+                    }
+                    Kind::Finish => {
+                        stream.finish_from_peer().map_err(|code| broken(code, id))?;
+                        let over = stream.is_over();
+                        self.events.push_back(Event::Readable(id));
+                        if over {
+                            self.forget(id);
+                        }
+                    }
+                    _ => self.handle_reset(id, ResetCode::from_number(payload.get_u16())),
+                }
+                Ok(())
+            }
+            Kind::Data => Ok(()),
+        }
+    }
+
+    fn handle_reset(&mut self, id: StreamId, code: ResetCode) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.reset_from_peer(code);
+        match stream.phase {
+            Phase::Opening => {
+                self.forget(id);
+                let refusal = Refusal::new(RefusalCode::Failed, "the stream was reset before its request was answered");
+                self.events.push_back(Event::Refused { stream: id, refusal });
+            }
+            Phase::Unanswered => self.forget(id),
+            Phase::Open if stream.is_detached() => self.forget(id),
+            Phase::Open => {
+                self.events.push_back(Event::Readable(id));
+                self.events.push_back(Event::Writable(id));
+            }
+        }
+    }
+
+    fn handle_open(&mut self, id: StreamId, mut payload: Bytes, now: Instant) -> Result<(), ProtocolError> {
+        if self.is_ours(id) || id.0 <= self.last_peer_id {
+            return Err(broken(GoAwayCode::BadStreamId, id));
+        }
+        self.opens.take(now).map_err(|()| broken(GoAwayCode::TooManyOpens, id))?;
+        self.last_peer_id = id.0;
+        let window = payload.get_u32() as usize;
+        if window > limits::MAX_WINDOW {
+            return Err(broken(GoAwayCode::CreditOverflow, id));
+        }
+        let theirs = self.streams.len() - self.opened_by_us;
+        if theirs >= self.limits.max_streams || self.unanswered >= self.limits.max_unanswered {
+            if self.control_bytes > self.limits.max_pending_control {
+                // It asks and does not read the answers.
+                return Err(broken(GoAwayCode::TooManyOpens, id));
+            }
+            let text = "as many streams as this end allows are open or waiting";
+            let code = RefusalCode::Busy.number();
+            self.push_control(frame::encode_reason(Kind::Refuse, id, code, text));
+            return Ok(());
+        }
+        self.unanswered += 1;
+        self.streams.insert(id, Stream::unanswered(window));
+        self.events.push_back(Event::Opened { stream: id, request: payload });
+        Ok(())
+    }
+
+    /// Checks a data frame against the stream's credit before any of it is taken.
+    fn admit_data(&mut self, header: Header) -> Result<(), ProtocolError> {
+        self.check_known(header.stream)?;
+        match self.streams.get_mut(&header.stream) {
+            Some(stream) => {
+                stream.admit(header.length).map_err(|code| broken(code, header.stream))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn deliver(&mut self, id: StreamId, bytes: Bytes) {
+        if let Some(stream) = self.streams.get_mut(&id)
+            && stream.deliver(bytes)
+        {
+            self.events.push_back(Event::Readable(id));
+        }
+    }
+
+    /// A frame for a stream that is gone is fine; one for a stream that never was is not.
+    fn check_known(&self, id: StreamId) -> Result<(), ProtocolError> {
+        let known = if self.is_ours(id) {
+            self.next_id.is_none_or(|next| id.0 < next)
+        } else {
+            id.0 <= self.last_peer_id
+        };
+        if known { Ok(()) } else { Err(broken(GoAwayCode::BadStreamId, id)) }
+    }
+
+    const fn is_ours(&self, id: StreamId) -> bool {
+        let odd = id.0 % 2 == 1;
+        matches!((self.role, odd), (Role::Host, true) | (Role::Guest, false))
+    }
+
+    /// Windows shrink as the bytes promised to the peer approach the budget, so that ten thousand
+    /// streams cost what their number costs and not ten thousand full windows.
+    fn grant_window(&mut self) -> usize {
+        let left = self.limits.window_budget.saturating_sub(self.granted);
+        let window = (left / 16).clamp(limits::MIN_WINDOW, self.limits.window);
+        self.granted += window;
+        window
+    }
+
+    fn forget(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.remove(&id) {
+            self.granted = self.granted.saturating_sub(stream.window());
+            if stream.phase == Phase::Unanswered {
+                self.unanswered -= 1;
+            }
+            if self.is_ours(id) {
+                self.opened_by_us -= 1;
+            }
+        }
+    }
+
+    fn make_ready(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&id)
+            && !stream.ready
+            && stream.wants_transmit()
+        {
+            stream.ready = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    fn push_control(&mut self, frame: Bytes) {
+        if !self.ended {
+            self.control_bytes += frame.len();
+            self.control.push_back(frame);
+        }
+    }
+
+    fn fail(&mut self, error: ProtocolError) -> ProtocolError {
+        self.close(error.code, &error.detail);
+        error
+    }
+}
+
+fn broken(code: GoAwayCode, id: StreamId) -> ProtocolError {
+    ProtocolError::new(code, format!("stream {id}"))
+}
+
+fn window_bytes(window: usize) -> [u8; 4] {
+    u32::try_from(window).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+fn reason(mut payload: Bytes) -> (u16, String) {
+    let code = payload.get_u16();
+    (code, String::from_utf8_lossy(&payload).into_owned())
+}
+
+#[cfg(test)]
+mod tests;

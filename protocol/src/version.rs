@@ -1,1 +1,17 @@
-//! To come.
+//! What this build speaks. A change on the wire adds a constant here, a row in `PROTOCOL.md §3`,
+//! a golden vector and a line in the changelog; nothing is ever removed from the list.
+
+/// Capability version of this build: one integer, raised by every change of behaviour on the wire.
+pub const CAPABILITY: u32 = FIRST;
+
+/// Oldest capability version that this build still works with.
+pub const OLDEST_CAPABILITY: u32 = FIRST;
+
+/// 2026-11-21: requests Info to WatchObject, the plain continuation on local carriers.
+pub const FIRST: u32 = 1;
+
+/// Newest version of the preface-to-hello sequence that this build speaks.
+pub const HANDSHAKE: u16 = 1;
+
+/// Oldest version of that sequence that this build speaks.
+pub const OLDEST_HANDSHAKE: u16 = 1;

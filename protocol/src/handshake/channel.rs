@@ -1,0 +1,90 @@
+//! The bytes of a link after the handshake: sealed by TLS, or plain where both ends agreed.
+
+use std::io::{Read, Write};
+
+use bytes::BytesMut;
+use rustls::Connection;
+use thiserror::Error;
+
+/// Seals what goes out and opens what comes in.
+#[derive(Debug)]
+pub enum Channel {
+    /// As it is.
+    Plain,
+    /// In TLS records.
+    Tls(Box<Connection>),
+}
+
+/// Why sealed bytes cannot be opened.
+#[derive(Debug, Error)]
+pub enum ChannelError {
+    /// TLS says so.
+    #[error("TLS failed: {0}")]
+    Tls(#[from] rustls::Error),
+    /// TLS takes no more.
+    #[error("TLS takes no more bytes")]
+    Full,
+}
+
+impl Channel {
+    pub(super) fn tls(connection: Connection) -> Self {
+        Self::Tls(Box::new(connection))
+    }
+
+    /// Whether bytes are sealed.
+    #[must_use]
+    pub const fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Opens all of `sealed` and appends the result to `clear`.
+    ///
+    /// # Errors
+    /// `Tls` when a record is forged or malformed. The link is over then.
+    pub fn open(&mut self, sealed: &mut BytesMut, clear: &mut BytesMut) -> Result<(), ChannelError> {
+        match self {
+            Self::Plain => {
+                if clear.is_empty() {
+                    std::mem::swap(sealed, clear);
+                } else {
+                    clear.extend_from_slice(sealed);
+                    sealed.clear();
+                }
+            }
+            Self::Tls(tls) => {
+                let taken = std::mem::take(sealed);
+                let mut rest = &taken[..];
+                while !rest.is_empty() {
+                    let count = tls.read_tls(&mut rest).map_err(|_| ChannelError::Full)?;
+                    if count == 0 {
+                        return Err(ChannelError::Full);
+                    }
+                    let ready = tls.process_new_packets()?.plaintext_bytes_to_read();
+                    let start = clear.len();
+                    clear.resize(start + ready, 0);
+                    let read = tls.reader().read(&mut clear[start..]).unwrap_or(0);
+                    clear.truncate(start + read);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals `clear` and appends the result to `sealed`. Only for an encrypted channel; a plain
+    /// one sends its chunks as they are.
+    pub fn seal(&mut self, clear: &[u8], sealed: &mut Vec<u8>) {
+        match self {
+            Self::Plain => sealed.extend_from_slice(clear),
+            Self::Tls(tls) => {
+                // Neither write can fail: the buffer has no limit and the target is a Vec.
+                let written = tls.writer().write_all(clear);
+                debug_assert!(written.is_ok(), "the TLS buffer has no limit");
+                while tls.wants_write() {
+                    if tls.write_tls(sealed).is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}

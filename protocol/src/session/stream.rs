@@ -1,0 +1,283 @@
+//! One stream: what it holds in each direction, its credit, its half-closes and its reset.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::{Read, Write, limits::MAX_WINDOW};
+use crate::error::{GoAwayCode, ResetCode};
+
+/// Chunks below this many bytes are copied out of the carrier's read buffer. A slice keeps the
+/// buffer alive whole for as long as the reader sleeps; at a quarter of the buffer's size, what a
+/// sleeping reader holds stays within four windows.
+const COPY_BELOW: usize = 16 * 1024;
+
+/// Whether the request is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// We opened it and wait for the answer.
+    Opening,
+    /// The peer opened it and waits for our answer.
+    Unanswered,
+    /// Both ends send.
+    Open,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) phase: Phase,
+    /// Whether it is in the session's queue of streams with something to send.
+    pub(super) ready: bool,
+    outgoing: Outgoing,
+    incoming: Incoming,
+    reset: Option<ResetCode>,
+    /// Nobody reads any more; it lives until what is queued is sent.
+    detached: bool,
+}
+
+#[derive(Debug, Default)]
+struct Outgoing {
+    queue: VecDeque<Bytes>,
+    queued: usize,
+    credit: usize,
+    finish: Finish,
+    /// A write was turned away; the writer waits for an event.
+    blocked: bool,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Finish {
+    #[default]
+    Open,
+    Queued,
+    Sent,
+}
+
+#[derive(Debug, Default)]
+struct Incoming {
+    queue: VecDeque<Bytes>,
+    window: usize,
+    /// Credit that the peer has left.
+    credit: usize,
+    /// Bytes consumed and not given back yet.
+    consumed: usize,
+    finished: bool,
+    end_read: bool,
+}
+
+impl Stream {
+    pub(super) fn opening(window: usize) -> Self {
+        Self::new(Phase::Opening, 0, window)
+    }
+
+    pub(super) fn unanswered(credit: usize) -> Self {
+        Self::new(Phase::Unanswered, credit, 0)
+    }
+
+    fn new(phase: Phase, credit: usize, window: usize) -> Self {
+        Self {
+            phase,
+            ready: false,
+            outgoing: Outgoing { credit, ..Outgoing::default() },
+            incoming: Incoming { window, credit: window, ..Incoming::default() },
+            reset: None,
+            detached: false,
+        }
+    }
+
+    pub(super) const fn window(&self) -> usize {
+        self.incoming.window
+    }
+
+    pub(super) const fn reset_by_peer(&self) -> Option<ResetCode> {
+        self.reset
+    }
+
+    pub(super) const fn is_detached(&self) -> bool {
+        self.detached
+    }
+
+    /// We accept it and promise `window`.
+    pub(super) const fn accept(&mut self, window: usize) {
+        self.phase = Phase::Open;
+        (self.incoming.window, self.incoming.credit) = (window, window);
+    }
+
+    /// The peer accepts it and promises `window`.
+    pub(super) fn accepted(&mut self, window: usize) -> Result<(), GoAwayCode> {
+        if self.phase != Phase::Opening {
+            return Err(GoAwayCode::WrongState);
+        }
+        self.phase = Phase::Open;
+        self.add_credit(window)
+    }
+
+    pub(super) const fn add_credit(&mut self, count: usize) -> Result<(), GoAwayCode> {
+        let credit = self.outgoing.credit.saturating_add(count);
+        if credit > MAX_WINDOW {
+            return Err(GoAwayCode::CreditOverflow);
+        }
+        self.outgoing.credit = credit;
+        Ok(())
+    }
+
+    /// Takes `length` bytes of data off the peer's credit, before they have come.
+    pub(super) const fn admit(&mut self, length: usize) -> Result<(), GoAwayCode> {
+        if self.incoming.finished {
+            return Err(GoAwayCode::WrongState);
+        }
+        match self.incoming.credit.checked_sub(length) {
+            Some(credit) => {
+                self.incoming.credit = credit;
+                Ok(())
+            }
+            None => Err(GoAwayCode::CreditExceeded),
+        }
+    }
+
+    /// Keeps bytes for the reader. Whether the reader may have been waiting for them.
+    pub(super) fn deliver(&mut self, bytes: Bytes) -> bool {
+        if self.reset.is_some() || self.detached {
+            return false;
+        }
+        let waiting = self.incoming.queue.is_empty();
+        let bytes = if bytes.len() < COPY_BELOW { Bytes::copy_from_slice(&bytes) } else { bytes };
+        self.incoming.queue.push_back(bytes);
+        waiting
+    }
+
+    pub(super) const fn finish_from_peer(&mut self) -> Result<(), GoAwayCode> {
+        if self.incoming.finished || !matches!(self.phase, Phase::Open) {
+            return Err(GoAwayCode::WrongState);
+        }
+        self.incoming.finished = true;
+        Ok(())
+    }
+
+    /// Bytes that came before the reset are dropped, as the kernel drops those of a TCP reset.
+    pub(super) fn reset_from_peer(&mut self, code: ResetCode) {
+        self.reset.get_or_insert(code);
+        self.incoming.queue = VecDeque::new();
+        self.outgoing.queue = VecDeque::new();
+        self.outgoing.queued = 0;
+    }
+
+    pub(super) fn read(&mut self) -> Read {
+        if let Some(code) = self.reset {
+            return Read::Reset(code);
+        }
+        if let Some(bytes) = self.incoming.queue.pop_front() {
+            self.incoming.consumed += bytes.len();
+            return Read::Data(bytes);
+        }
+        if self.incoming.finished {
+            self.incoming.end_read = true;
+            return Read::End;
+        }
+        Read::Blocked
+    }
+
+    /// Credit to give back: in halves of the window, so that it costs few frames.
+    pub(super) const fn take_credit(&mut self) -> Option<usize> {
+        let incoming = &mut self.incoming;
+        if incoming.finished || self.reset.is_some() || incoming.consumed * 2 < incoming.window {
+            return None;
+        }
+        let count = incoming.consumed;
+        incoming.consumed = 0;
+        incoming.credit += count;
+        Some(count)
+    }
+
+    pub(super) fn write(&mut self, bytes: Bytes, limit: usize) -> Write {
+        if let Some(code) = self.reset {
+            return Write::Reset(code);
+        }
+        if self.outgoing.finish != Finish::Open {
+            return Write::Finished;
+        }
+        if self.outgoing.queued >= limit {
+            self.outgoing.blocked = true;
+            return Write::Blocked;
+        }
+        self.outgoing.queued += bytes.len();
+        if !bytes.is_empty() {
+            self.outgoing.queue.push_back(bytes);
+        }
+        Write::Queued
+    }
+
+    pub(super) fn finish(&mut self) {
+        if self.outgoing.finish == Finish::Open && self.reset.is_none() {
+            self.outgoing.finish = Finish::Queued;
+        }
+    }
+
+    pub(super) fn wants_transmit(&self) -> bool {
+        if self.phase != Phase::Open || self.reset.is_some() {
+            return false;
+        }
+        let data = !self.outgoing.queue.is_empty() && self.outgoing.credit > 0;
+        let finish = self.outgoing.queue.is_empty() && self.outgoing.finish == Finish::Queued;
+        data || finish
+    }
+
+    /// The next data frame's payload: what is queued first, as far as credit and the frame go.
+    pub(super) fn next_data(&mut self, max_frame: usize) -> Option<Bytes> {
+        if self.phase != Phase::Open || self.reset.is_some() {
+            return None;
+        }
+        let outgoing = &mut self.outgoing;
+        let front = outgoing.queue.front_mut()?;
+        let count = front.len().min(max_frame).min(outgoing.credit);
+        if count == 0 {
+            return None;
+        }
+        let payload = front.split_to(count);
+        if front.is_empty() {
+            outgoing.queue.pop_front();
+        }
+        outgoing.queued -= count;
+        outgoing.credit -= count;
+        Some(payload)
+    }
+
+    pub(super) fn next_finish(&mut self) -> bool {
+        let due = self.phase == Phase::Open
+            && self.reset.is_none()
+            && self.outgoing.queue.is_empty()
+            && self.outgoing.finish == Finish::Queued;
+        if due {
+            self.outgoing.finish = Finish::Sent;
+        }
+        due
+    }
+
+    /// Whether a writer that was turned away should hear that there is room.
+    pub(super) const fn wants_room_event(&mut self, limit: usize) -> bool {
+        let due = self.outgoing.blocked && self.outgoing.queued < limit;
+        if due {
+            self.outgoing.blocked = false;
+        }
+        due
+    }
+
+    /// Whether both directions ended and the reader knows.
+    pub(super) fn is_done(&self) -> bool {
+        self.reset.is_some() || (self.outgoing.finish == Finish::Sent && self.incoming.end_read)
+    }
+
+    /// Whether nothing of it is left to do and nobody holds it.
+    pub(super) fn is_over(&self) -> bool {
+        self.detached && (self.reset.is_some() || (self.outgoing.finish == Finish::Sent && self.incoming.finished))
+    }
+
+    /// Whether letting go of it now is clean once what is queued is sent.
+    pub(super) fn may_drain(&self) -> bool {
+        self.outgoing.finish != Finish::Open && self.incoming.end_read
+    }
+
+    pub(super) const fn detach(&mut self) {
+        self.detached = true;
+    }
+}
