@@ -90,11 +90,16 @@ impl Envelope {
     /// `Truncated` with fewer than [`ENVELOPE_LENGTH`] bytes, `TooLong` over [`MAX_BODY`].
     pub fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
         let Some((head, _)) = bytes.split_first_chunk::<ENVELOPE_LENGTH>() else {
-            return Err(DecodeError::Truncated { need: ENVELOPE_LENGTH, have: bytes.len() });
+            return Err(DecodeError::Truncated {
+                need: ENVELOPE_LENGTH,
+                have: bytes.len(),
+            });
         };
         let body_length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
         if body_length > MAX_BODY {
-            return Err(DecodeError::TooLong { length: body_length });
+            return Err(DecodeError::TooLong {
+                length: body_length,
+            });
         }
         Ok(Self {
             number: u16::from_be_bytes([head[0], head[1]]),
@@ -127,13 +132,22 @@ impl RawMessage {
         let envelope = Envelope::parse(bytes)?;
         let need = envelope.message_length();
         if bytes.len() < need {
-            return Err(DecodeError::Truncated { need, have: bytes.len() });
+            return Err(DecodeError::Truncated {
+                need,
+                have: bytes.len(),
+            });
         }
         if bytes.len() > need {
-            return Err(DecodeError::Trailing { name: "complete", count: bytes.len() - need });
+            return Err(DecodeError::Trailing {
+                name: "complete",
+                count: bytes.len() - need,
+            });
         }
         let body = bytes.slice(ENVELOPE_LENGTH..ENVELOPE_LENGTH + envelope.body_length);
-        Ok(Self { number: envelope.number, body })
+        Ok(Self {
+            number: envelope.number,
+            body,
+        })
     }
 
     /// Decodes the body as `M`.
@@ -143,7 +157,11 @@ impl RawMessage {
     pub fn decode<M: Body>(&self) -> Result<M, DecodeError> {
         if self.number != M::NUMBER {
             let (found, expected, name) = (self.number, M::NUMBER, M::NAME);
-            return Err(DecodeError::Unexpected { found, expected, name });
+            return Err(DecodeError::Unexpected {
+                found,
+                expected,
+                name,
+            });
         }
         decode_body(&self.body)
     }
@@ -174,10 +192,18 @@ pub fn decode<M: Body>(bytes: &Bytes) -> Result<M, DecodeError> {
 }
 
 fn decode_body<M: Body>(body: &[u8]) -> Result<M, DecodeError> {
-    let (message, used) = bincode::decode_from_slice::<M, _>(body, wire_config())
-        .map_err(|error| DecodeError::Malformed { name: M::NAME, reason: error.to_string() })?;
+    let (message, used) =
+        bincode::decode_from_slice::<M, _>(body, wire_config()).map_err(|error| {
+            DecodeError::Malformed {
+                name: M::NAME,
+                reason: error.to_string(),
+            }
+        })?;
     if used != body.len() {
-        return Err(DecodeError::Trailing { name: M::NAME, count: body.len() - used });
+        return Err(DecodeError::Trailing {
+            name: M::NAME,
+            count: body.len() - used,
+        });
     }
     Ok(message)
 }

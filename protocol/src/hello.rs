@@ -55,7 +55,9 @@ pub enum HelloError {
     #[error("both ends claim to be the {0}")]
     SameRole(&'static str),
     /// The other end is too old for this one.
-    #[error("the other end is {version} (capability {capability}), this one needs capability {OLDEST_CAPABILITY} or later")]
+    #[error(
+        "the other end is {version} (capability {capability}), this one needs capability {OLDEST_CAPABILITY} or later"
+    )]
     TooOld {
         /// Its build version.
         version: String,
@@ -63,7 +65,9 @@ pub enum HelloError {
         capability: u32,
     },
     /// This end is too old for the other one.
-    #[error("the other end is {version} and needs capability {oldest} or later, this one has {CAPABILITY}")]
+    #[error(
+        "the other end is {version} and needs capability {oldest} or later, this one has {CAPABILITY}"
+    )]
     TooNew {
         /// Its build version.
         version: String,
@@ -101,7 +105,9 @@ impl Hello {
     /// # Errors
     /// `Malformed`.
     pub fn decode(input: &mut BytesMut) -> Result<Option<Self>, HelloError> {
-        let Some(prefix) = input.first_chunk::<2>() else { return Ok(None) };
+        let Some(prefix) = input.first_chunk::<2>() else {
+            return Ok(None);
+        };
         let length = usize::from(u16::from_be_bytes(*prefix));
         if length > MAX_LENGTH {
             return Err(HelloError::Malformed("it is too long"));
@@ -135,7 +141,17 @@ impl Hello {
             return Err(HelloError::Malformed("a limit of zero"));
         }
         let plain = flags & FLAG_PLAIN != 0;
-        Ok(Self { capability, oldest_capability, role, plain, max_frame, max_streams, boot_id, version, node })
+        Ok(Self {
+            capability,
+            oldest_capability,
+            role,
+            plain,
+            max_frame,
+            max_streams,
+            boot_id,
+            version,
+            node,
+        })
     }
 
     /// Checks that `self`, which came from the other end, can work with an end of role `ours`.
@@ -149,7 +165,10 @@ impl Hello {
         }
         if self.capability < OLDEST_CAPABILITY {
             let (version, capability) = (self.version.clone(), self.capability);
-            return Err(HelloError::TooOld { version, capability });
+            return Err(HelloError::TooOld {
+                version,
+                capability,
+            });
         }
         if self.oldest_capability > CAPABILITY {
             let (version, oldest) = (self.version.clone(), self.oldest_capability);
@@ -210,7 +229,11 @@ mod tests {
     fn every_cut_is_noticed() {
         let whole = sample().encode();
         for end in 0..whole.len() {
-            assert_eq!(Hello::decode(&mut BytesMut::from(&whole[..end])), Ok(None), "cut at {end}");
+            assert_eq!(
+                Hello::decode(&mut BytesMut::from(&whole[..end])),
+                Ok(None),
+                "cut at {end}"
+            );
             if end >= 2 {
                 let mut short = BytesMut::from(&whole[..end]);
                 let length = u16::try_from(end - 2).unwrap();
@@ -222,12 +245,31 @@ mod tests {
 
     #[test]
     fn the_window_says_which_side_is_behind() {
-        let old = Hello { capability: 0, ..sample() };
-        assert!(matches!(old.check(Role::Host), Err(HelloError::TooOld { .. })));
-        let new = Hello { capability: 1000, oldest_capability: 900, ..sample() };
-        assert!(matches!(new.check(Role::Host), Err(HelloError::TooNew { .. })));
-        let future = Hello { capability: 1000, ..sample() };
+        let old = Hello {
+            capability: 0,
+            ..sample()
+        };
+        assert!(matches!(
+            old.check(Role::Host),
+            Err(HelloError::TooOld { .. })
+        ));
+        let new = Hello {
+            capability: 1000,
+            oldest_capability: 900,
+            ..sample()
+        };
+        assert!(matches!(
+            new.check(Role::Host),
+            Err(HelloError::TooNew { .. })
+        ));
+        let future = Hello {
+            capability: 1000,
+            ..sample()
+        };
         assert_eq!(future.check(Role::Host), Ok(()));
-        assert_eq!(sample().check(Role::Guest), Err(HelloError::SameRole("guest")));
+        assert_eq!(
+            sample().check(Role::Guest),
+            Err(HelloError::SameRole("guest"))
+        );
     }
 }

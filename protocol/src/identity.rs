@@ -12,8 +12,9 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use thiserror::Error;
 
 /// DER in front of the 32 bytes of an Ed25519 key in a `SubjectPublicKeyInfo` (RFC 8410 §4).
-const SPKI_PREFIX: [u8; 12] =
-    [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+const SPKI_PREFIX: [u8; 12] = [
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+];
 
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
@@ -102,7 +103,10 @@ impl Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Identity").field("public_key", &self.public_key).finish_non_exhaustive()
+        formatter
+            .debug_struct("Identity")
+            .field("public_key", &self.public_key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -149,9 +153,17 @@ impl FromStr for PublicKey {
     type Err = IdentityError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let encoded = text.trim().strip_prefix("ed25519:").ok_or(IdentityError::NotPublicKey)?;
-        let bytes = BASE64_STANDARD.decode(encoded).map_err(|_| IdentityError::NotPublicKey)?;
-        bytes.try_into().map(Self).map_err(|_| IdentityError::NotPublicKey)
+        let encoded = text
+            .trim()
+            .strip_prefix("ed25519:")
+            .ok_or(IdentityError::NotPublicKey)?;
+        let bytes = BASE64_STANDARD
+            .decode(encoded)
+            .map_err(|_| IdentityError::NotPublicKey)?;
+        bytes
+            .try_into()
+            .map(Self)
+            .map_err(|_| IdentityError::NotPublicKey)
     }
 }
 
@@ -166,7 +178,10 @@ mod tests {
         assert_eq!(again.public_key(), identity.public_key());
         let text = identity.public_key().to_string();
         assert_eq!(text.parse::<PublicKey>().unwrap(), identity.public_key());
-        assert_eq!(PublicKey::from_spki(&identity.public_key().to_spki()), Some(identity.public_key()));
+        assert_eq!(
+            PublicKey::from_spki(&identity.public_key().to_spki()),
+            Some(identity.public_key())
+        );
     }
 
     #[test]
@@ -179,11 +194,21 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused() {
-        assert!(matches!(Identity::from_pem("hello"), Err(IdentityError::NotPem(_))));
+        assert!(matches!(
+            Identity::from_pem("hello"),
+            Err(IdentityError::NotPem(_))
+        ));
         let other = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
-        assert!(matches!(Identity::from_pem(other), Err(IdentityError::NotEd25519(_))));
+        assert!(matches!(
+            Identity::from_pem(other),
+            Err(IdentityError::NotEd25519(_))
+        ));
         for text in ["", "ed25519:", "ed25519:AAAA", "rsa:AAAA", "ed25519:@@"] {
-            assert_eq!(text.parse::<PublicKey>(), Err(IdentityError::NotPublicKey), "{text}");
+            assert_eq!(
+                text.parse::<PublicKey>(),
+                Err(IdentityError::NotPublicKey),
+                "{text}"
+            );
         }
     }
 }

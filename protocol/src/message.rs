@@ -12,7 +12,7 @@ mod readiness;
 mod wire_enum;
 
 pub use control::{
-    Dial, Dialled, DialNetwork, Info, InfoAnswer, InterfaceInfo, LogLine, LogSource, Logs,
+    Dial, DialNetwork, Dialled, Info, InfoAnswer, InterfaceInfo, LogLine, LogSource, Logs,
     LogsAnswer, Shutdown, ShutdownAnswer,
 };
 pub use kubernetes::{
@@ -20,7 +20,9 @@ pub use kubernetes::{
     ObjectStatus, WatchObject, WatchObjectAnswer,
 };
 pub use network::{ApplyNetwork, InterfaceConfig, NetworkApplied, RouteConfig};
-pub use readiness::{Change, K3sSummary, Rung, RungState, RungStatus, Snapshot, Watch, WatchAnswer};
+pub use readiness::{
+    Change, K3sSummary, Rung, RungState, RungStatus, Snapshot, Watch, WatchAnswer,
+};
 
 /// A message: a number, a name and a bincode body.
 pub trait Body: bincode::Encode + bincode::Decode<()> + std::fmt::Debug {

@@ -36,7 +36,10 @@ pub struct VersionWindow {
 
 impl VersionWindow {
     /// What this build speaks.
-    pub const OURS: Self = Self { oldest: OLDEST_HANDSHAKE, newest: HANDSHAKE };
+    pub const OURS: Self = Self {
+        oldest: OLDEST_HANDSHAKE,
+        newest: HANDSHAKE,
+    };
 
     /// The newest version that both speak.
     #[must_use]
@@ -50,7 +53,9 @@ impl VersionWindow {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PrefaceError {
     /// Something else is being said on this carrier.
-    #[error("{NOISE_LIMIT} bytes of something else came instead of a greeting, beginning with `{sample}`")]
+    #[error(
+        "{NOISE_LIMIT} bytes of something else came instead of a greeting, beginning with `{sample}`"
+    )]
     Noise {
         /// Its first bytes, escaped.
         sample: String,
@@ -98,13 +103,23 @@ impl PrefaceFinder {
     /// For a host that has sent `nonce` and waits for its echo.
     #[must_use]
     pub const fn for_host(nonce: Nonce) -> Self {
-        Self { sender: FROM_GUEST, nonce: Some(nonce), skipped: 0, sample: Vec::new() }
+        Self {
+            sender: FROM_GUEST,
+            nonce: Some(nonce),
+            skipped: 0,
+            sample: Vec::new(),
+        }
     }
 
     /// For a guest that waits for any host.
     #[must_use]
     pub const fn for_guest() -> Self {
-        Self { sender: FROM_HOST, nonce: None, skipped: 0, sample: Vec::new() }
+        Self {
+            sender: FROM_HOST,
+            nonce: None,
+            skipped: 0,
+            sample: Vec::new(),
+        }
     }
 
     /// Looks for the preface in `input` and removes it with everything in front of it. None when
@@ -114,7 +129,9 @@ impl PrefaceFinder {
     /// `Noise` over [`NOISE_LIMIT`] bytes, `Version` when the windows do not meet.
     pub fn find(&mut self, input: &mut BytesMut) -> Result<Option<(Nonce, u16)>, PrefaceError> {
         loop {
-            let start = input.windows(MAGIC.len()).position(|window| window == MAGIC);
+            let start = input
+                .windows(MAGIC.len())
+                .position(|window| window == MAGIC);
             let Some(start) = start else {
                 let kept = partial_magic_at_end(input);
                 self.skip(input, input.len() - kept)?;
@@ -131,8 +148,9 @@ impl PrefaceFinder {
                 continue;
             }
             input.advance(LENGTH);
-            let version =
-                VersionWindow::OURS.common(window).ok_or(PrefaceError::Version { theirs: window })?;
+            let version = VersionWindow::OURS
+                .common(window)
+                .ok_or(PrefaceError::Version { theirs: window })?;
             return Ok(Some((nonce, version)));
         }
     }
@@ -143,7 +161,9 @@ impl PrefaceFinder {
         input.advance(count);
         self.skipped += count;
         if self.skipped > NOISE_LIMIT {
-            return Err(PrefaceError::Noise { sample: self.sample.escape_ascii().to_string() });
+            return Err(PrefaceError::Noise {
+                sample: self.sample.escape_ascii().to_string(),
+            });
         }
         Ok(())
     }
@@ -166,7 +186,10 @@ fn decode(bytes: &[u8; LENGTH]) -> (u8, VersionWindow, Nonce) {
 }
 
 fn partial_magic_at_end(input: &[u8]) -> usize {
-    (1..MAGIC.len()).rev().find(|&length| input.ends_with(&MAGIC[..length])).unwrap_or(0)
+    (1..MAGIC.len())
+        .rev()
+        .find(|&length| input.ends_with(&MAGIC[..length]))
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -175,7 +198,10 @@ mod tests {
 
     const NONCE: Nonce = *b"0123456789abcdef";
 
-    fn find_bytewise(finder: &mut PrefaceFinder, bytes: &[u8]) -> Result<Option<(Nonce, u16)>, PrefaceError> {
+    fn find_bytewise(
+        finder: &mut PrefaceFinder,
+        bytes: &[u8],
+    ) -> Result<Option<(Nonce, u16)>, PrefaceError> {
         let mut input = BytesMut::new();
         for &byte in bytes {
             input.extend_from_slice(&[byte]);
@@ -190,7 +216,10 @@ mod tests {
     fn the_bytes_are_frozen() {
         let expected = "9e4c4b430d0a1a000100000100010000\
                         30313233343536373839616263646566";
-        let hex: String = from_host(NONCE).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = from_host(NONCE)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         assert_eq!(hex, expected);
     }
 
@@ -206,7 +235,10 @@ mod tests {
         assert!(finder.noise().starts_with("Welcome to NixOS!\\r\\n"));
         let mut whole = BytesMut::from(&bytes[..]);
         whole.extend_from_slice(b"rest");
-        assert_eq!(PrefaceFinder::for_host(NONCE).find(&mut whole), Ok(Some((NONCE, 1))));
+        assert_eq!(
+            PrefaceFinder::for_host(NONCE).find(&mut whole),
+            Ok(Some((NONCE, 1)))
+        );
         assert_eq!(&whole[..], b"rest");
     }
 
@@ -226,9 +258,15 @@ mod tests {
 
     #[test]
     fn versions_that_do_not_meet_are_named() {
-        let theirs = VersionWindow { oldest: 7, newest: 9 };
+        let theirs = VersionWindow {
+            oldest: 7,
+            newest: 9,
+        };
         let mut input = BytesMut::from(&encode(FROM_HOST, theirs, NONCE)[..]);
         let error = PrefaceFinder::for_guest().find(&mut input).unwrap_err();
-        assert_eq!(error.to_string(), "the other end speaks handshake versions 7 to 9, this one 1 to 1");
+        assert_eq!(
+            error.to_string(),
+            "the other end speaks handshake versions 7 to 9, this one 1 to 1"
+        );
     }
 }

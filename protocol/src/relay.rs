@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::{
     io::AsyncWriteExt,
     net::{
@@ -103,7 +103,14 @@ async fn send(
             }
             Ok(count) => {
                 sent.fetch_add(count as u64, Ordering::Relaxed);
-                writer.write(buffer.freeze()).await.map_err(RelayEnd::Stream)?;
+                // A few bytes must not keep a whole read buffer alive while they wait.
+                let few = count < READ_SIZE / 4;
+                let bytes = if few {
+                    Bytes::copy_from_slice(&buffer)
+                } else {
+                    buffer.freeze()
+                };
+                writer.write(bytes).await.map_err(RelayEnd::Stream)?;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(RelayEnd::Tcp(error)),

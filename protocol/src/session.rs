@@ -230,25 +230,41 @@ impl Session {
         let window = self.grant_window();
         self.streams.insert(stream, Stream::opening(window));
         self.opened_by_us += 1;
-        self.push_control(frame::encode(Kind::Open, stream, &[&window_bytes(window), request]));
+        self.push_control(frame::encode(
+            Kind::Open,
+            stream,
+            &[&window_bytes(window), request],
+        ));
         Ok(stream)
     }
 
     /// Accepts a stream that the peer opened. Nothing happens when it is over already.
     pub fn accept(&mut self, id: StreamId, answer: &[u8]) {
         let window = self.grant_window();
-        let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.phase == Phase::Unanswered) else {
+        let Some(stream) = self
+            .streams
+            .get_mut(&id)
+            .filter(|stream| stream.phase == Phase::Unanswered)
+        else {
             self.granted -= window;
             return;
         };
         stream.accept(window);
         self.unanswered -= 1;
-        self.push_control(frame::encode(Kind::Accept, id, &[&window_bytes(window), answer]));
+        self.push_control(frame::encode(
+            Kind::Accept,
+            id,
+            &[&window_bytes(window), answer],
+        ));
     }
 
     /// Refuses a stream that the peer opened. Nothing happens when it is over already.
     pub fn refuse(&mut self, id: StreamId, refusal: &Refusal) {
-        if self.streams.get(&id).is_some_and(|stream| stream.phase == Phase::Unanswered) {
+        if self
+            .streams
+            .get(&id)
+            .is_some_and(|stream| stream.phase == Phase::Unanswered)
+        {
             self.forget(id);
             let code = refusal.code.number();
             self.push_control(frame::encode_reason(Kind::Refuse, id, code, &refusal.text));
@@ -258,7 +274,11 @@ impl Session {
     /// Takes the next bytes of a stream and gives their room back to the peer.
     pub fn read(&mut self, id: StreamId) -> Read {
         let Some(stream) = self.streams.get_mut(&id) else {
-            return Read::Reset(if self.ended { ResetCode::LinkLost } else { ResetCode::Cancelled });
+            return Read::Reset(if self.ended {
+                ResetCode::LinkLost
+            } else {
+                ResetCode::Cancelled
+            });
         };
         let read = stream.read();
         if let Some(credit) = stream.take_credit() {
@@ -272,7 +292,11 @@ impl Session {
     pub fn write(&mut self, id: StreamId, bytes: Bytes) -> Write {
         let limit = self.limits.send_buffer;
         let Some(stream) = self.streams.get_mut(&id) else {
-            return Write::Reset(if self.ended { ResetCode::LinkLost } else { ResetCode::Cancelled });
+            return Write::Reset(if self.ended {
+                ResetCode::LinkLost
+            } else {
+                ResetCode::Cancelled
+            });
         };
         let written = stream.write(bytes, limit);
         self.make_ready(id);
@@ -301,7 +325,9 @@ impl Session {
 
     /// Lets go of a stream: cleanly when both directions are done, by a reset otherwise.
     pub fn release(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
         if stream.is_done() {
             self.forget(id);
         } else if stream.may_drain() {
@@ -356,21 +382,34 @@ impl Session {
             transmit.push(frame::encode(Kind::Pong, StreamId::LINK, &[&payload]));
         }
         while !transmit.is_full() {
-            let Some(frame) = self.control.pop_front() else { break };
+            let Some(frame) = self.control.pop_front() else {
+                break;
+            };
             self.control_bytes = self.control_bytes.saturating_sub(frame.len());
             transmit.push(frame);
         }
         while !transmit.is_full() {
-            let Some(id) = self.ready.pop_front() else { break };
+            let Some(id) = self.ready.pop_front() else {
+                break;
+            };
             self.transmit_stream(id, transmit);
         }
     }
 
     fn transmit_stream(&mut self, id: StreamId, transmit: &mut Transmit) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
         stream.ready = false;
         if let Some(payload) = stream.next_data(self.peer_max_frame) {
-            transmit.push_frame(Header { stream: id, length: payload.len(), kind: Kind::Data }, payload);
+            transmit.push_frame(
+                Header {
+                    stream: id,
+                    length: payload.len(),
+                    kind: Kind::Data,
+                },
+                payload,
+            );
         }
         if stream.next_finish() {
             transmit.push(frame::encode(Kind::Finish, id, &[]));
@@ -389,7 +428,11 @@ impl Session {
     ///
     /// # Errors
     /// The rule that the peer broke; a GoAway is queued and the session is over.
-    pub fn handle_bytes(&mut self, input: &mut BytesMut, now: Instant) -> Result<(), ProtocolError> {
+    pub fn handle_bytes(
+        &mut self,
+        input: &mut BytesMut,
+        now: Instant,
+    ) -> Result<(), ProtocolError> {
         if !input.is_empty() {
             self.last_heard = now;
             self.ping_sent = false;
@@ -412,7 +455,9 @@ impl Session {
             self.deliver(id, input.split_to(count).freeze());
             return Ok(true);
         }
-        let Some(bytes) = input.first_chunk::<HEADER_LENGTH>() else { return Ok(false) };
+        let Some(bytes) = input.first_chunk::<HEADER_LENGTH>() else {
+            return Ok(false);
+        };
         let header = Header::decode(bytes, self.limits.max_frame)?;
         if header.kind == Kind::Data {
             self.admit_data(header)?;
@@ -429,12 +474,19 @@ impl Session {
         Ok(true)
     }
 
-    fn handle_control(&mut self, header: Header, mut payload: Bytes, now: Instant) -> Result<(), ProtocolError> {
+    fn handle_control(
+        &mut self,
+        header: Header,
+        mut payload: Bytes,
+        now: Instant,
+    ) -> Result<(), ProtocolError> {
         let id = header.stream;
         match header.kind {
             Kind::Open => self.handle_open(id, payload, now),
             Kind::Ping => {
-                self.pings.take(now).map_err(|()| broken(GoAwayCode::TooManyPings, id))?;
+                self.pings
+                    .take(now)
+                    .map_err(|()| broken(GoAwayCode::TooManyPings, id))?;
                 self.pong = payload.first_chunk::<8>().copied();
                 Ok(())
             }
@@ -448,15 +500,22 @@ impl Session {
             }
             Kind::Accept | Kind::Refuse | Kind::Credit | Kind::Finish | Kind::Reset => {
                 if header.kind == Kind::Reset {
-                    self.resets.take(now).map_err(|()| broken(GoAwayCode::TooManyResets, id))?;
+                    self.resets
+                        .take(now)
+                        .map_err(|()| broken(GoAwayCode::TooManyResets, id))?;
                 }
                 self.check_known(id)?;
-                let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+                let Some(stream) = self.streams.get_mut(&id) else {
+                    return Ok(());
+                };
                 match header.kind {
                     Kind::Accept => {
                         let window = payload.get_u32() as usize;
                         stream.accepted(window).map_err(|code| broken(code, id))?;
-                        self.events.push_back(Event::Accepted { stream: id, answer: payload });
+                        self.events.push_back(Event::Accepted {
+                            stream: id,
+                            answer: payload,
+                        });
                     }
                     Kind::Refuse => {
                         if stream.phase != Phase::Opening {
@@ -464,8 +523,14 @@ impl Session {
                         }
                         self.forget(id);
                         let (code, text) = reason(payload);
-                        let refusal = Refusal { code: RefusalCode::from_number(code), text };
-                        self.events.push_back(Event::Refused { stream: id, refusal });
+                        let refusal = Refusal {
+                            code: RefusalCode::from_number(code),
+                            text,
+                        };
+                        self.events.push_back(Event::Refused {
+                            stream: id,
+                            refusal,
+                        });
                     }
                     Kind::Credit => {
                         let count = payload.get_u32() as usize;
@@ -489,13 +554,21 @@ impl Session {
     }
 
     fn handle_reset(&mut self, id: StreamId, code: ResetCode) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
         stream.reset_from_peer(code);
         match stream.phase {
             Phase::Opening => {
                 self.forget(id);
-                let refusal = Refusal::new(RefusalCode::Failed, "the stream was reset before its request was answered");
-                self.events.push_back(Event::Refused { stream: id, refusal });
+                let refusal = Refusal::new(
+                    RefusalCode::Failed,
+                    "the stream was reset before its request was answered",
+                );
+                self.events.push_back(Event::Refused {
+                    stream: id,
+                    refusal,
+                });
             }
             Phase::Unanswered => self.forget(id),
             Phase::Open if stream.is_detached() => self.forget(id),
@@ -506,11 +579,18 @@ impl Session {
         }
     }
 
-    fn handle_open(&mut self, id: StreamId, mut payload: Bytes, now: Instant) -> Result<(), ProtocolError> {
+    fn handle_open(
+        &mut self,
+        id: StreamId,
+        mut payload: Bytes,
+        now: Instant,
+    ) -> Result<(), ProtocolError> {
         if self.is_ours(id) || id.0 <= self.last_peer_id {
             return Err(broken(GoAwayCode::BadStreamId, id));
         }
-        self.opens.take(now).map_err(|()| broken(GoAwayCode::TooManyOpens, id))?;
+        self.opens
+            .take(now)
+            .map_err(|()| broken(GoAwayCode::TooManyOpens, id))?;
         self.last_peer_id = id.0;
         let window = payload.get_u32() as usize;
         if window > limits::MAX_WINDOW {
@@ -529,7 +609,10 @@ impl Session {
         }
         self.unanswered += 1;
         self.streams.insert(id, Stream::unanswered(window));
-        self.events.push_back(Event::Opened { stream: id, request: payload });
+        self.events.push_back(Event::Opened {
+            stream: id,
+            request: payload,
+        });
         Ok(())
     }
 
@@ -537,9 +620,9 @@ impl Session {
     fn admit_data(&mut self, header: Header) -> Result<(), ProtocolError> {
         self.check_known(header.stream)?;
         match self.streams.get_mut(&header.stream) {
-            Some(stream) => {
-                stream.admit(header.length).map_err(|code| broken(code, header.stream))
-            }
+            Some(stream) => stream
+                .admit(header.length)
+                .map_err(|code| broken(code, header.stream)),
             None => Ok(()),
         }
     }
@@ -559,7 +642,11 @@ impl Session {
         } else {
             id.0 <= self.last_peer_id
         };
-        if known { Ok(()) } else { Err(broken(GoAwayCode::BadStreamId, id)) }
+        if known {
+            Ok(())
+        } else {
+            Err(broken(GoAwayCode::BadStreamId, id))
+        }
     }
 
     const fn is_ours(&self, id: StreamId) -> bool {

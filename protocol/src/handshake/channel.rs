@@ -41,7 +41,11 @@ impl Channel {
     ///
     /// # Errors
     /// `Tls` when a record is forged or malformed. The link is over then.
-    pub fn open(&mut self, sealed: &mut BytesMut, clear: &mut BytesMut) -> Result<(), ChannelError> {
+    pub fn open(
+        &mut self,
+        sealed: &mut BytesMut,
+        clear: &mut BytesMut,
+    ) -> Result<(), ChannelError> {
         match self {
             Self::Plain => {
                 if clear.is_empty() {

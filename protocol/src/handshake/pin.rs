@@ -9,7 +9,9 @@ use rustls::{
         AlwaysResolvesClientRawPublicKeys, Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature_with_raw_key},
+    crypto::{
+        CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature_with_raw_key,
+    },
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
     server::{
         AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage,
@@ -34,12 +36,16 @@ pub(super) struct Seen {
 impl Seen {
     /// The accepted key.
     pub(super) fn key(&self) -> Option<PublicKey> {
-        self.last().filter(|(_, accepted)| *accepted).map(|(key, _)| key)
+        self.last()
+            .filter(|(_, accepted)| *accepted)
+            .map(|(key, _)| key)
     }
 
     /// The key that is not among the pins.
     pub(super) fn rejected(&self) -> Option<PublicKey> {
-        self.last().filter(|(_, accepted)| !*accepted).map(|(key, _)| key)
+        self.last()
+            .filter(|(_, accepted)| !*accepted)
+            .map(|(key, _)| key)
     }
 
     fn last(&self) -> Option<(PublicKey, bool)> {
@@ -93,8 +99,13 @@ pub(super) fn server_name() -> ServerName<'static> {
     ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())
 }
 
-fn certified_key(identity: &Identity, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, Error> {
-    let key = provider.key_provider.load_private_key(PrivateKeyDer::Pkcs8(identity.pkcs8()))?;
+fn certified_key(
+    identity: &Identity,
+    provider: &CryptoProvider,
+) -> Result<Arc<CertifiedKey>, Error> {
+    let key = provider
+        .key_provider
+        .load_private_key(PrivateKeyDer::Pkcs8(identity.pkcs8()))?;
     let spki = CertificateDer::from(identity.public_key().to_spki());
     Ok(Arc::new(CertifiedKey::new(vec![spki], key)))
 }
@@ -118,12 +129,18 @@ struct Pin {
 
 impl Pin {
     fn new(keys: Vec<PublicKey>, seen: Arc<Seen>, provider: &CryptoProvider) -> Self {
-        Self { keys, seen, algorithms: provider.signature_verification_algorithms }
+        Self {
+            keys,
+            seen,
+            algorithms: provider.signature_verification_algorithms,
+        }
     }
 
     fn check(&self, shown: &CertificateDer<'_>) -> Result<(), Error> {
         let refused = Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
-        let Some(key) = PublicKey::from_spki(shown) else { return Err(refused) };
+        let Some(key) = PublicKey::from_spki(shown) else {
+            return Err(refused);
+        };
         let accepted = self.keys.contains(&key);
         self.seen.record(key, accepted);
         if accepted { Ok(()) } else { Err(refused) }
@@ -149,7 +166,8 @@ impl ServerCertVerifier for Pin {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.check(end_entity).map(|()| ServerCertVerified::assertion())
+        self.check(end_entity)
+            .map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -190,7 +208,8 @@ impl ClientCertVerifier for Pin {
         _intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.check(end_entity).map(|()| ClientCertVerified::assertion())
+        self.check(end_entity)
+            .map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

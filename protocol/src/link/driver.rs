@@ -154,7 +154,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<C> {
             .open(&mut self.sealed, &mut self.clear)
             .map_err(|error| LinkEnd::Lost(error.to_string()))?;
         let mut inner = self.shared.lock();
-        let result = inner.session.handle_bytes(&mut self.clear, Instant::now().into_std());
+        let result = inner
+            .session
+            .handle_bytes(&mut self.clear, Instant::now().into_std());
         let wakers = inner.dispatch_events();
         let goaway = inner.goaway.take();
         drop(inner);
@@ -186,7 +188,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<C> {
                 std::task::ready!(Pin::new(&mut self.carrier).poll_flush(context))?;
                 self.needs_flush = false;
             }
-            return if ended { Poll::Ready(Ok(())) } else { Poll::Pending };
+            return if ended {
+                Poll::Ready(Ok(()))
+            } else {
+                Poll::Pending
+            };
         }
     }
 
@@ -224,7 +230,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<C> {
     fn poll_timer(&mut self, context: &mut Context<'_>) -> Result<(), LinkEnd> {
         loop {
             let due = self.shared.lock().session.poll_timeout();
-            let Some((due, _reason)) = due else { return Ok(()) };
+            let Some((due, _reason)) = due else {
+                return Ok(());
+            };
             let due = Instant::from_std(due);
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
             // Bytes push the deadline back; the timer is moved only once it fires.
@@ -241,7 +249,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<C> {
                 context.waker().wake_by_ref();
             }
             let next = self.shared.lock().session.poll_timeout();
-            let Some((next, _reason)) = next else { return Ok(()) };
+            let Some((next, _reason)) = next else {
+                return Ok(());
+            };
             if let Some(timer) = &mut self.timer {
                 timer.as_mut().reset(Instant::from_std(next));
             }

@@ -88,7 +88,9 @@ impl ConnectError {
     #[must_use]
     pub const fn step(&self) -> Step {
         match self {
-            Self::Handshake { step, .. } | Self::Carrier { step, .. } | Self::Timeout { step, .. } => *step,
+            Self::Handshake { step, .. }
+            | Self::Carrier { step, .. }
+            | Self::Timeout { step, .. } => *step,
         }
     }
 }
@@ -97,12 +99,21 @@ impl ConnectError {
 ///
 /// # Errors
 /// See [`ConnectError`]. The carrier is dropped.
-pub async fn connect<C>(carrier: C, peer: PublicKey, options: &LinkOptions) -> Result<(Link, Incoming, Driver<C>), ConnectError>
+pub async fn connect<C>(
+    carrier: C,
+    peer: PublicKey,
+    options: &LinkOptions,
+) -> Result<(Link, Incoming, Driver<C>), ConnectError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
-    let handshake = Handshake::host(&options.identity, peer, hello(Role::Host, options))
-        .map_err(|source| ConnectError::Handshake { step: Step::Preface, source })?;
+    let handshake =
+        Handshake::host(&options.identity, peer, hello(Role::Host, options)).map_err(|source| {
+            ConnectError::Handshake {
+                step: Step::Preface,
+                source,
+            }
+        })?;
     establish(carrier, Role::Host, handshake, options).await
 }
 
@@ -110,12 +121,19 @@ where
 ///
 /// # Errors
 /// See [`ConnectError`]. The carrier is dropped.
-pub async fn accept<C>(carrier: C, authorized: &[PublicKey], options: &LinkOptions) -> Result<(Link, Incoming, Driver<C>), ConnectError>
+pub async fn accept<C>(
+    carrier: C,
+    authorized: &[PublicKey],
+    options: &LinkOptions,
+) -> Result<(Link, Incoming, Driver<C>), ConnectError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
     let handshake = Handshake::guest(&options.identity, authorized, hello(Role::Guest, options))
-        .map_err(|source| ConnectError::Handshake { step: Step::Preface, source })?;
+        .map_err(|source| ConnectError::Handshake {
+            step: Step::Preface,
+            source,
+        })?;
     establish(carrier, Role::Guest, handshake, options).await
 }
 
@@ -155,15 +173,22 @@ where
             deadline = Instant::now() + STEP_DEADLINE;
         }
     }
-    let established = handshake.into_established().map_err(|handshake| ConnectError::Carrier {
-        step: handshake.step(),
-        source: io::Error::other("the handshake ended early"),
-    })?;
+    let established = handshake
+        .into_established()
+        .map_err(|handshake| ConnectError::Carrier {
+            step: handshake.step(),
+            source: io::Error::other("the handshake ended early"),
+        })?;
     Ok(shared::link(carrier, role, options.limits, established))
 }
 
 /// Sends what is due, then takes in what comes next.
-async fn advance<C>(carrier: &mut C, handshake: &mut Handshake, buffer: &mut BytesMut, deadline: Instant) -> Result<bool, ConnectError>
+async fn advance<C>(
+    carrier: &mut C,
+    handshake: &mut Handshake,
+    buffer: &mut BytesMut,
+    deadline: Instant,
+) -> Result<bool, ConnectError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
@@ -182,7 +207,12 @@ where
     let count = match timeout_at(deadline, exchange).await {
         Ok(Ok(count)) => count,
         Ok(Err(source)) => return Err(ended(handshake, source)),
-        Err(_) => return Err(ConnectError::Timeout { step, noise: handshake.noise() }),
+        Err(_) => {
+            return Err(ConnectError::Timeout {
+                step,
+                noise: handshake.noise(),
+            });
+        }
     };
     if count == 0 {
         return Err(ended(handshake, io::ErrorKind::UnexpectedEof.into()));
@@ -200,11 +230,19 @@ where
             match sent {
                 Ok(Ok(())) => {}
                 Ok(Err(source)) => return Err(on_error(source)),
-                Err(_) => return Err(ConnectError::Timeout { step, noise: handshake.noise() }),
+                Err(_) => {
+                    return Err(ConnectError::Timeout {
+                        step,
+                        noise: handshake.noise(),
+                    });
+                }
             }
         }
     }
-    result.map_err(|source| ConnectError::Handshake { step: handshake.step(), source })
+    result.map_err(|source| ConnectError::Handshake {
+        step: handshake.step(),
+        source,
+    })
 }
 
 fn ended(handshake: &Handshake, source: io::Error) -> ConnectError {

@@ -74,7 +74,10 @@ impl Link {
     ///
     /// # Errors
     /// See [`RequestError`]. The answer's deadline is the caller's.
-    pub async fn request<R: Request>(&self, request: &R) -> Result<(R::Answer, Stream), RequestError> {
+    pub async fn request<R: Request>(
+        &self,
+        request: &R,
+    ) -> Result<(R::Answer, Stream), RequestError> {
         let id = self.shared.with(|inner| {
             inner.session.open(&codec::encode(request)).map(|id| {
                 inner.answers.insert(id, Answer::Pending(None));
@@ -105,7 +108,8 @@ impl Link {
 
     /// Ends the link: the other end is told, the driver stops.
     pub fn close(&self) {
-        self.shared.with(|inner| inner.session.close(GoAwayCode::Closing, ""));
+        self.shared
+            .with(|inner| inner.session.close(GoAwayCode::Closing, ""));
     }
 
     /// Whether the link has ended.
@@ -142,7 +146,11 @@ impl Incoming {
         poll_fn(|context| {
             let mut inner = self.shared.lock();
             if let Some((id, request)) = inner.incoming.pop_front() {
-                let answered = Answered { shared: Arc::clone(&self.shared), id, done: false };
+                let answered = Answered {
+                    shared: Arc::clone(&self.shared),
+                    id,
+                    done: false,
+                };
                 return Poll::Ready(Some(IncomingRequest { request, answered }));
             }
             if inner.session.is_ended() {
@@ -174,7 +182,9 @@ impl IncomingRequest {
     pub fn accept<R: Request>(mut self, answer: &R::Answer) -> Stream {
         self.answered.done = true;
         let id = self.answered.id;
-        self.answered.shared.with(|inner| inner.session.accept(id, &codec::encode(answer)));
+        self.answered
+            .shared
+            .with(|inner| inner.session.accept(id, &codec::encode(answer)));
         Stream::new(Arc::clone(&self.answered.shared), id)
     }
 
@@ -200,20 +210,34 @@ struct Answered {
 impl Answered {
     fn refuse(&mut self, refusal: &Refusal) {
         if !std::mem::replace(&mut self.done, true) {
-            self.shared.with(|inner| inner.session.refuse(self.id, refusal));
+            self.shared
+                .with(|inner| inner.session.refuse(self.id, refusal));
         }
     }
 }
 
 impl Drop for Answered {
     fn drop(&mut self) {
-        self.refuse(&Refusal::new(RefusalCode::Failed, "the request was dropped unanswered"));
+        self.refuse(&Refusal::new(
+            RefusalCode::Failed,
+            "the request was dropped unanswered",
+        ));
     }
 }
 
 /// Makes the three parts of a link.
-pub(super) fn link<C>(carrier: C, role: Role, limits: Limits, established: Established) -> (Link, Incoming, Driver<C>) {
-    let Established { peer, peer_key, channel, leftover } = established;
+pub(super) fn link<C>(
+    carrier: C,
+    role: Role,
+    limits: Limits,
+    established: Established,
+) -> (Link, Incoming, Driver<C>) {
+    let Established {
+        peer,
+        peer_key,
+        channel,
+        leftover,
+    } = established;
     let session = Session::new(role, limits, &peer, Instant::now());
     let shared = Arc::new(Shared {
         inner: Mutex::new(Inner {
@@ -229,9 +253,21 @@ pub(super) fn link<C>(carrier: C, role: Role, limits: Limits, established: Estab
     });
     let (end_sender, end) = watch::channel(None);
     let encrypted = channel.is_encrypted();
-    let link = Link { shared: Arc::clone(&shared), peer: Arc::new(peer), peer_key, encrypted, end };
-    let incoming = Incoming { shared: Arc::clone(&shared) };
-    (link, incoming, Driver::new(carrier, channel, leftover, shared, end_sender))
+    let link = Link {
+        shared: Arc::clone(&shared),
+        peer: Arc::new(peer),
+        peer_key,
+        encrypted,
+        end,
+    };
+    let incoming = Incoming {
+        shared: Arc::clone(&shared),
+    };
+    (
+        link,
+        incoming,
+        Driver::new(carrier, channel, leftover, shared, end_sender),
+    )
 }
 
 #[derive(Debug)]
@@ -318,7 +354,8 @@ impl Inner {
                     DecodeError::Unknown(_) => RefusalCode::Unsupported,
                     _ => RefusalCode::Invalid,
                 };
-                self.session.refuse(id, &Refusal::new(code, error.to_string()));
+                self.session
+                    .refuse(id, &Refusal::new(code, error.to_string()));
             }
         }
     }

@@ -53,7 +53,11 @@ pub enum StreamError {
 
 impl StreamError {
     fn from_reset(code: ResetCode) -> Self {
-        if reset_is_link_loss(code) { Self::LinkDown } else { Self::Reset(code) }
+        if reset_is_link_loss(code) {
+            Self::LinkDown
+        } else {
+            Self::Reset(code)
+        }
     }
 }
 
@@ -71,7 +75,11 @@ impl From<StreamError> for io::Error {
 
 impl Stream {
     pub(super) fn new(shared: Arc<Shared>, id: StreamId) -> Self {
-        Self { shared, id, pending: BytesMut::new() }
+        Self {
+            shared,
+            id,
+            pending: BytesMut::new(),
+        }
     }
 
     /// Its number, for logs.
@@ -182,7 +190,11 @@ impl WriteHalf<'_> {
     }
 }
 
-fn poll_read(shared: &Shared, id: StreamId, context: &Context<'_>) -> Poll<Result<Option<Bytes>, StreamError>> {
+fn poll_read(
+    shared: &Shared,
+    id: StreamId,
+    context: &Context<'_>,
+) -> Poll<Result<Option<Bytes>, StreamError>> {
     let (read, wakers) = {
         let mut inner = shared.lock();
         let read = inner.session.read(id);
@@ -204,7 +216,12 @@ fn poll_read(shared: &Shared, id: StreamId, context: &Context<'_>) -> Poll<Resul
     }
 }
 
-fn poll_write(shared: &Shared, id: StreamId, bytes: &Bytes, context: &Context<'_>) -> Poll<Result<(), StreamError>> {
+fn poll_write(
+    shared: &Shared,
+    id: StreamId,
+    bytes: &Bytes,
+    context: &Context<'_>,
+) -> Poll<Result<(), StreamError>> {
     let (written, waker) = {
         let mut inner = shared.lock();
         let written = inner.session.write(id, bytes.clone());
@@ -226,7 +243,11 @@ fn poll_write(shared: &Shared, id: StreamId, bytes: &Bytes, context: &Context<'_
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.pending.is_empty() {
             match ready!(poll_read(&self.shared, self.id, context))? {
                 Some(bytes) => self.pending = BytesMut::from(bytes),
@@ -241,7 +262,11 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         /// Copied at once, so that a large write does not queue beyond the stream's buffer.
         const CHUNK: usize = 64 * 1024;
         let chunk = Bytes::copy_from_slice(&bytes[..bytes.len().min(CHUNK)]);

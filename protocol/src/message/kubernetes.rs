@@ -89,7 +89,10 @@ pub struct KubeconfigValues {
 
 impl std::fmt::Debug for KubeconfigValues {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("KubeconfigValues").field("api_port", &self.api_port).finish_non_exhaustive()
+        formatter
+            .debug_struct("KubeconfigValues")
+            .field("api_port", &self.api_port)
+            .finish_non_exhaustive()
     }
 }
 

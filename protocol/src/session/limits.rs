@@ -74,7 +74,11 @@ pub(super) struct RateLimit {
 
 impl RateLimit {
     pub(super) const fn new(per_second: u32, now: Instant) -> Self {
-        Self { per_second, left: per_second, since: now }
+        Self {
+            per_second,
+            left: per_second,
+            since: now,
+        }
     }
 
     pub(super) fn take(&mut self, now: Instant) -> Result<(), ()> {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{Read, Write, limits::MAX_WINDOW};
 use crate::error::{GoAwayCode, ResetCode};
@@ -11,6 +11,10 @@ use crate::error::{GoAwayCode, ResetCode};
 /// buffer alive whole for as long as the reader sleeps; at a quarter of the buffer's size, what a
 /// sleeping reader holds stays within four windows.
 const COPY_BELOW: usize = 16 * 1024;
+
+/// Chunks that a stream queues for sending, whatever their size: what a chunk costs beside its
+/// bytes is bounded too.
+const MAX_CHUNKS: usize = 1024;
 
 /// Whether the request is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +60,9 @@ enum Finish {
 #[derive(Debug, Default)]
 struct Incoming {
     queue: VecDeque<Bytes>,
+    /// Small chunks behind the queue, joined: ten thousand frames of a byte cost ten thousand
+    /// bytes, not ten thousand allocations.
+    tail: BytesMut,
     window: usize,
     /// Credit that the peer has left.
     credit: usize,
@@ -78,8 +85,15 @@ impl Stream {
         Self {
             phase,
             ready: false,
-            outgoing: Outgoing { credit, ..Outgoing::default() },
-            incoming: Incoming { window, credit: window, ..Incoming::default() },
+            outgoing: Outgoing {
+                credit,
+                ..Outgoing::default()
+            },
+            incoming: Incoming {
+                window,
+                credit: window,
+                ..Incoming::default()
+            },
             reset: None,
             detached: false,
         }
@@ -140,9 +154,16 @@ impl Stream {
         if self.reset.is_some() || self.detached {
             return false;
         }
-        let waiting = self.incoming.queue.is_empty();
-        let bytes = if bytes.len() < COPY_BELOW { Bytes::copy_from_slice(&bytes) } else { bytes };
-        self.incoming.queue.push_back(bytes);
+        let incoming = &mut self.incoming;
+        let waiting = incoming.queue.is_empty() && incoming.tail.is_empty();
+        if bytes.len() < COPY_BELOW {
+            incoming.tail.extend_from_slice(&bytes);
+        } else {
+            if !incoming.tail.is_empty() {
+                incoming.queue.push_back(incoming.tail.split().freeze());
+            }
+            incoming.queue.push_back(bytes);
+        }
         waiting
     }
 
@@ -158,6 +179,7 @@ impl Stream {
     pub(super) fn reset_from_peer(&mut self, code: ResetCode) {
         self.reset.get_or_insert(code);
         self.incoming.queue = VecDeque::new();
+        self.incoming.tail = BytesMut::new();
         self.outgoing.queue = VecDeque::new();
         self.outgoing.queued = 0;
     }
@@ -166,9 +188,14 @@ impl Stream {
         if let Some(code) = self.reset {
             return Read::Reset(code);
         }
-        if let Some(bytes) = self.incoming.queue.pop_front() {
-            self.incoming.consumed += bytes.len();
-            return Read::Data(bytes);
+        let incoming = &mut self.incoming;
+        let next = incoming
+            .queue
+            .pop_front()
+            .unwrap_or_else(|| incoming.tail.split().freeze());
+        if !next.is_empty() {
+            incoming.consumed += next.len();
+            return Read::Data(next);
         }
         if self.incoming.finished {
             self.incoming.end_read = true;
@@ -196,7 +223,7 @@ impl Stream {
         if self.outgoing.finish != Finish::Open {
             return Write::Finished;
         }
-        if self.outgoing.queued >= limit {
+        if self.outgoing.queued >= limit || self.outgoing.queue.len() >= MAX_CHUNKS {
             self.outgoing.blocked = true;
             return Write::Blocked;
         }
@@ -254,8 +281,9 @@ impl Stream {
     }
 
     /// Whether a writer that was turned away should hear that there is room.
-    pub(super) const fn wants_room_event(&mut self, limit: usize) -> bool {
-        let due = self.outgoing.blocked && self.outgoing.queued < limit;
+    pub(super) fn wants_room_event(&mut self, limit: usize) -> bool {
+        let room = self.outgoing.queued < limit && self.outgoing.queue.len() < MAX_CHUNKS;
+        let due = self.outgoing.blocked && room;
         if due {
             self.outgoing.blocked = false;
         }
@@ -269,7 +297,9 @@ impl Stream {
 
     /// Whether nothing of it is left to do and nobody holds it.
     pub(super) fn is_over(&self) -> bool {
-        self.detached && (self.reset.is_some() || (self.outgoing.finish == Finish::Sent && self.incoming.finished))
+        self.detached
+            && (self.reset.is_some()
+                || (self.outgoing.finish == Finish::Sent && self.incoming.finished))
     }
 
     /// Whether letting go of it now is clean once what is queued is sent.

@@ -63,7 +63,9 @@ impl Transmit {
     pub fn advance(&mut self, mut count: usize) {
         self.length -= count;
         while count > 0 {
-            let Some(front) = self.chunks.front_mut() else { return };
+            let Some(front) = self.chunks.front_mut() else {
+                return;
+            };
             if front.len() > count {
                 front.advance(count);
                 return;
