@@ -1,1 +1,3 @@
-//! To come.
+//! The background daemon.
+
+pub mod state;

@@ -1,0 +1,132 @@
+//! What differs between two specifications, and what two clusters cannot share.
+//!
+//! While a cluster runs, forwards, gateway, DNS servers, MTU and the settings of k3s change without
+//! stopping its machine: listeners are added and removed, the guest gets its network and its k3s
+//! configuration again. Everything else fixes how the machine is made or what k3s keeps on disk.
+
+use crate::{
+    config::{ClusterName, ClusterSpec, ForwardSpec},
+    control::Failure,
+    error::Kind,
+};
+
+/// What it takes to come from one specification to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Difference {
+    /// Nothing: they are the same.
+    None,
+    /// It can be done while the machine runs.
+    Live {
+        /// Forwards to bind first.
+        added: Vec<ForwardSpec>,
+    },
+    /// The machine has to be started anew.
+    NeedsRestart {
+        /// What differs, as the configuration calls it.
+        fields: Vec<&'static str>,
+    },
+}
+
+pub(super) fn difference(old: &ClusterSpec, new: &ClusterSpec) -> Difference {
+    if old == new {
+        return Difference::None;
+    }
+    let (gone, added) = forward_changes(&old.forwards, &new.forwards);
+    let rebound = added.iter().any(|new| {
+        gone.iter()
+            .chain(&old.forwards)
+            .any(|old| old.host_port == new.host_port && shares_address(old, new))
+    });
+    let fields: Vec<_> = [
+        ("driver", old.driver != new.driver),
+        ("address", old.address != new.address),
+        ("prefix", old.prefix != new.prefix),
+        ("mac", old.mac != new.mac),
+        ("interface", old.interface != new.interface),
+        ("cni", old.cni != new.cni),
+        ("encrypt", old.encrypt != new.encrypt),
+        ("k3s binary", old.k3s.binary != new.k3s.binary),
+        ("target of a forward", rebound),
+    ]
+    .into_iter()
+    .filter_map(|(field, differs)| differs.then_some(field))
+    .collect();
+    if fields.is_empty() {
+        Difference::Live { added }
+    } else {
+        Difference::NeedsRestart { fields }
+    }
+}
+
+/// Whether the guest has to be told.
+pub(super) fn reconfigures(old: &ClusterSpec, new: &ClusterSpec) -> bool {
+    old.gateway != new.gateway
+        || old.mtu != new.mtu
+        || old.nameservers != new.nameservers
+        || old.k3s != new.k3s
+}
+
+/// Forwards that are only in `old`, and those that are only in `new`.
+pub(super) fn forward_changes(
+    old: &[ForwardSpec],
+    new: &[ForwardSpec],
+) -> (Vec<ForwardSpec>, Vec<ForwardSpec>) {
+    let only_in = |these: &[ForwardSpec], those: &[ForwardSpec]| {
+        let missing = |one: &&ForwardSpec| !those.contains(one);
+        these.iter().filter(missing).cloned().collect()
+    };
+    (only_in(old, new), only_in(new, old))
+}
+
+/// What `wanted` cannot have because `other` has it.
+pub(super) fn collision(wanted: &ClusterSpec, other: &ClusterSpec) -> Option<Failure> {
+    let taken = if wanted.address == other.address {
+        format!("the address {}", wanted.address)
+    } else if wanted.mac == other.mac {
+        format!("the MAC address {}", wanted.mac)
+    } else {
+        return None;
+    };
+    Some(Failure {
+        kind: Kind::Conflict,
+        message: format!(
+            "cluster {} cannot have {taken}: cluster {} has it",
+            wanted.name, other.name
+        ),
+        hints: vec![format!(
+            "give {} another index in lkc.toml or with --index; {} has {}",
+            wanted.name, other.name, other.index
+        )],
+        tail: Vec::new(),
+    })
+}
+
+/// Why `wanted` cannot listen beside `known`, a forward of `cluster`.
+pub(super) fn forward_collision(
+    wanted: &ForwardSpec,
+    cluster: &ClusterName,
+    known: &ForwardSpec,
+) -> Option<Failure> {
+    if wanted.host_port != known.host_port || !shares_address(wanted, known) {
+        return None;
+    }
+    Some(Failure {
+        kind: Kind::Conflict,
+        message: format!(
+            "port {} is taken by forward {} of cluster {cluster}",
+            wanted.host_port, known.name
+        ),
+        hints: vec!["choose another port".to_owned()],
+        tail: Vec::new(),
+    })
+}
+
+fn shares_address(one: &ForwardSpec, other: &ForwardSpec) -> bool {
+    one.bind.iter().any(|address| {
+        other.bind.iter().any(|taken| {
+            address == taken
+                || (address.is_ipv4() == taken.is_ipv4()
+                    && (address.is_unspecified() || taken.is_unspecified()))
+        })
+    })
+}
