@@ -1,0 +1,294 @@
+# `services.lkc-guest`: the guest agent in a NixOS image.
+#
+# One image serves every cluster: what differs between them (keys, addresses, names, k3s' options)
+# comes from the host when the machine is made and when `lkc-host up` connects.
+{
+  config,
+  lib,
+  pkgs,
+  utils,
+  ...
+}:
+let
+  cfg = config.services.lkc-guest;
+  k3s = config.services.k3s;
+
+  # The agent's part of k3s' configuration. k3s reads this directory only beside its default file.
+  dropIn = "/etc/rancher/k3s/config.yaml.d/50-lkc.yaml";
+
+  authorizedHosts =
+    if cfg.authorizedHosts != [ ] then
+      pkgs.writeText "lkc-authorized-hosts" (lib.concatLines cfg.authorizedHosts)
+    else
+      cfg.authorizedHostsFile;
+
+  # `%d` is the unit's credentials directory and must stay as it is.
+  command =
+    utils.escapeSystemdExecArgs (
+      [
+        (lib.getExe' cfg.package "lkc-guest")
+        "run"
+        "--listen"
+        cfg.listen
+      ]
+      ++ lib.optionals cfg.k3s.manage [
+        "--k3s"
+        (lib.getExe' cfg.k3s.package "k3s")
+      ]
+      ++ cfg.extraArgs
+    )
+    + " --identity %d/lkc.identity --authorized-hosts %d/lkc.authorized-hosts";
+
+  loaded =
+    lib.optional (cfg.identityFile != null) "lkc.identity:${cfg.identityFile}"
+    ++ lib.optional (authorizedHosts != null) "lkc.authorized-hosts:${authorizedHosts}";
+
+  # Arguments on k3s' command line win over the file that the agent writes.
+  flags = if builtins.isString k3s.extraFlags then [ k3s.extraFlags ] else k3s.extraFlags;
+  fixedByImage =
+    lib.optional (k3s.nodeIP != null) "services.k3s.nodeIP"
+    ++ lib.optional (k3s.nodeName != null) "services.k3s.nodeName"
+    ++ map (flag: "services.k3s.extraFlags: ${flag}") (
+      builtins.filter (flag: lib.any (name: lib.hasInfix name flag) clusterFlags) flags
+    );
+  clusterFlags = [
+    "--node-ip"
+    "--node-name"
+    "--flannel-iface"
+    "--advertise-address"
+  ];
+
+  # The agent alone: root, because it sets addresses, routes and the host name and reads files that
+  # k3s gives to root only. What is missing, and why:
+  #   CAP_SYS_ADMIN         stays for the host name
+  #   User=, PrivateUsers=  root owns k3s' files and the network
+  #   PrivateDevices=       no /dev/vsock then
+  #   ProtectHostname=      it sets the host name
+  #   ProtectKernelTunables= routes and addresses of a new interface need its sysctls
+  #   ProtectProc=          it finds k3s' process and its end
+  #   IPAddressDeny=        what may be dialled is the agent's own policy, after resolution
+  agentAlone = {
+    CapabilityBoundingSet = [
+      "CAP_NET_ADMIN"
+      "CAP_SYS_ADMIN"
+    ];
+    NoNewPrivileges = true;
+    LockPersonality = true;
+    MemoryDenyWriteExecute = true;
+    PrivateTmp = true;
+    ProtectClock = true;
+    ProtectControlGroups = true;
+    ProtectHome = true;
+    ProtectKernelLogs = true;
+    ProtectKernelModules = true;
+    ProtectSystem = "strict";
+    RestrictAddressFamilies = [
+      "AF_UNIX"
+      "AF_INET"
+      "AF_INET6"
+      "AF_NETLINK"
+      "AF_VSOCK"
+    ];
+    RestrictNamespaces = true;
+    RestrictRealtime = true;
+    RestrictSUIDSGID = true;
+    SystemCallArchitectures = "native";
+    LimitNOFILE = 32768;
+    TasksMax = 64;
+  };
+
+  # With k3s as its child nothing of this holds: k3s mounts, loads modules, makes namespaces and
+  # runs whatever its pods are. It gets what its own unit would give it, and outlives the agent.
+  agentWithK3s = {
+    Delegate = true;
+    KillMode = "process";
+    LimitNOFILE = 1048576;
+    LimitNPROC = "infinity";
+    TasksMax = "infinity";
+  };
+in
+{
+  options.services.lkc-guest = {
+    enable = lib.mkEnableOption "the lkc guest agent";
+
+    package = lib.mkOption {
+      type = lib.types.package;
+      default = pkgs.callPackage ./package.nix { program = "lkc-guest"; };
+      defaultText = lib.literalExpression "pkgs.callPackage ./package.nix { }";
+      description = "Package that has `bin/lkc-guest`.";
+    };
+
+    listen = lib.mkOption {
+      type = lib.types.str;
+      default = "unix:/run/lkc/agent.sock";
+      description = "Where the agent accepts its host.";
+    };
+
+    identityFile = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = null;
+      example = "/var/lib/secrets/lkc-identity";
+      description = ''
+        File on the machine with the agent's private key. `null` takes the systemd credential
+        `lkc.identity`, which the host hands over when it makes the machine: one image then serves
+        many machines.
+      '';
+    };
+
+    authorizedHosts = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      description = ''
+        Public keys of the hosts that may connect, as `lkc-host` prints them. Empty takes
+        {option}`services.lkc-guest.authorizedHostsFile`.
+      '';
+    };
+
+    authorizedHostsFile = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = null;
+      description = ''
+        File on the machine with one public key a line. `null` takes the systemd credential
+        `lkc.authorized-hosts`.
+      '';
+    };
+
+    interfaces = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      example = [ "enp5s0" ];
+      description = ''
+        Interfaces that the host configures through the agent. Neither systemd-networkd, dhcpcd
+        nor NetworkManager touches them.
+      '';
+    };
+
+    k3s = {
+      manage = lib.mkOption {
+        type = lib.types.bool;
+        default = false;
+        description = ''
+          Whether the agent runs k3s itself, as its child. Otherwise k3s is the machine's own
+          service, {option}`services.k3s`, and the agent configures and watches it.
+        '';
+      };
+
+      package = lib.mkOption {
+        type = lib.types.package;
+        default = pkgs.k3s;
+        defaultText = lib.literalExpression "pkgs.k3s";
+        description = "The k3s that the agent runs, if it does.";
+      };
+
+      waitForConfiguration = lib.mkOption {
+        type = lib.types.bool;
+        default = true;
+        description = ''
+          Whether {option}`services.k3s` starts only once the agent has written its part of k3s'
+          configuration (node address, node name, server and token). A k3s that starts with a
+          wrong address keeps it: under embedded etcd it does not start again with another.
+        '';
+      };
+    };
+
+    extraArgs = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      description = "Further arguments of `lkc-guest run`.";
+    };
+  };
+
+  config = lib.mkIf cfg.enable (
+    lib.mkMerge [
+      {
+        assertions = [
+          {
+            assertion = !(cfg.k3s.manage && k3s.enable);
+            message = "services.lkc-guest.k3s.manage: the agent runs k3s itself, so disable services.k3s.";
+          }
+          {
+            assertion = cfg.identityFile == null || !lib.hasPrefix builtins.storeDir cfg.identityFile;
+            message = "services.lkc-guest.identityFile: everybody can read the store; give the path of a file that is on the machine.";
+          }
+          {
+            assertion = cfg.authorizedHosts == [ ] || cfg.authorizedHostsFile == null;
+            message = "services.lkc-guest: set authorizedHosts or authorizedHostsFile, not both.";
+          }
+        ];
+
+        systemd.services.lkc-guest = {
+          description = "lkc guest agent";
+          wantedBy = [ "multi-user.target" ];
+          before = [ "k3s.service" ];
+          # The link to the host is how a broken machine is mended: it is never given up.
+          unitConfig.StartLimitIntervalSec = 0;
+          # A switch must not cut the connection that it may be running over.
+          restartIfChanged = false;
+          serviceConfig = {
+            Type = "notify";
+            NotifyAccess = "main";
+            ExecStart = command;
+            WatchdogSec = 30;
+            Restart = "always";
+            RestartSec = 1;
+            # `lkc.*` credentials reach the machine by SMBIOS, fw_cfg or its container manager.
+            ImportCredential = "lkc.*";
+            LoadCredential = loaded;
+            RuntimeDirectory = "lkc";
+            RuntimeDirectoryMode = "0700";
+            RuntimeDirectoryPreserve = "restart";
+            StateDirectory = "lkc";
+            StateDirectoryMode = "0700";
+            # Its files there are readable by root only; the directory is k3s'.
+            ConfigurationDirectory = [
+              "rancher/k3s"
+              "rancher/k3s/config.yaml.d"
+            ];
+            UMask = "0077";
+            LimitCORE = 0;
+            OOMScoreAdjust = -500;
+          }
+          // (if cfg.k3s.manage then agentWithK3s else agentAlone);
+        };
+      }
+
+      (lib.mkIf (!cfg.k3s.manage && k3s.enable) {
+        assertions = [
+          {
+            assertion = k3s.configPath == null;
+            message = "services.k3s.configPath: k3s would not read ${dropIn}, which the agent writes; use /etc/rancher/k3s/config.yaml, which needs no option.";
+          }
+          {
+            assertion = fixedByImage == [ ];
+            message = "services.lkc-guest: the host sets the node's address and name, so the image must not: ${lib.concatStringsSep ", " fixedByImage}.";
+          }
+        ];
+      })
+
+      (lib.mkIf (!cfg.k3s.manage && k3s.enable && cfg.k3s.waitForConfiguration) {
+        # At the first boot there is no file yet: the start with multi-user.target is skipped, and
+        # the path unit makes up for it when the file appears. Later boots find it there.
+        systemd.services.k3s.unitConfig.ConditionPathExists = dropIn;
+        systemd.paths.lkc-k3s = {
+          description = "k3s' configuration by the lkc guest agent";
+          wantedBy = [ "multi-user.target" ];
+          before = [ "lkc-guest.service" ];
+          pathConfig = {
+            PathChanged = dropIn;
+            Unit = "k3s.service";
+          };
+        };
+      })
+
+      (lib.mkIf (cfg.interfaces != [ ]) {
+        systemd.network.networks."05-lkc" = {
+          matchConfig.Name = lib.concatStringsSep " " cfg.interfaces;
+          linkConfig.Unmanaged = true;
+        };
+        systemd.network.wait-online.ignoredInterfaces = cfg.interfaces;
+        networking.dhcpcd.denyInterfaces = cfg.interfaces;
+        networking.networkmanager.unmanaged = cfg.interfaces;
+      })
+    ]
+  );
+}

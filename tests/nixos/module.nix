@@ -1,0 +1,176 @@
+# Checks of the NixOS module on both systems: a list of what does not hold, empty when all is well.
+#
+#   nix-instantiate --eval --strict --json tests/nixos/module.nix
+let
+  systems = [
+    "x86_64-linux"
+    "aarch64-linux"
+  ];
+
+  checks =
+    system:
+    let
+      standIn = import ./stand-in.nix { inherit system; };
+      inherit (standIn) lib pkgs evaluate;
+
+      off = evaluate { };
+      plain = evaluate { guest.enable = true; };
+      unit = plain.systemd.services.lkc-guest;
+      service = unit.serviceConfig;
+      program = "${pkgs.callPackage ../../nixos-module/package.nix { }}/bin/lkc-guest";
+
+      files = evaluate {
+        guest = {
+          enable = true;
+          listen = "unix:/run/50%/agent.sock";
+          identityFile = "/var/lib/secrets/identity";
+          authorizedHosts = [
+            "one"
+            "two"
+          ];
+          extraArgs = [ "--verbose" ];
+        };
+      };
+      filesService = files.systemd.services.lkc-guest.serviceConfig;
+
+      withUnit =
+        k3s:
+        evaluate {
+          guest.enable = true;
+          k3s = {
+            enable = true;
+          }
+          // k3s;
+        };
+      eager = evaluate {
+        guest = {
+          enable = true;
+          k3s.waitForConfiguration = false;
+        };
+        k3s.enable = true;
+      };
+      managing = {
+        enable = true;
+        k3s.manage = true;
+      };
+      managed = (evaluate { guest = managing; }).systemd.services.lkc-guest.serviceConfig;
+      dropIn = "/etc/rancher/k3s/config.yaml.d/50-lkc.yaml";
+      one = failures: part: builtins.length failures == 1 && lib.hasInfix part (builtins.head failures);
+    in
+    {
+      "nothing is made unless it is enabled" = off == { failures = [ ]; };
+      "the agent is named with its arguments" =
+        service.ExecStart
+        == ''"${program}" "run" "--listen" "unix:/run/lkc/agent.sock" --identity %d/lkc.identity --authorized-hosts %d/lkc.authorized-hosts'';
+      "the package is the system's" = lib.hasInfix system program;
+      "the unit says when it is ready" = service.Type == "notify" && service.NotifyAccess == "main";
+      "the unit is watched and always restarted" =
+        service.WatchdogSec == 30 && service.Restart == "always" && unit.unitConfig.StartLimitIntervalSec == 0;
+      "k3s starts after the agent is ready" = unit.before == [ "k3s.service" ];
+      "it starts at boot" = unit.wantedBy == [ "multi-user.target" ];
+      "keys come from the machine's credentials" =
+        service.ImportCredential == "lkc.*" && service.LoadCredential == [ ];
+      "the agent alone is confined" =
+        service.ProtectSystem == "strict"
+        && service.NoNewPrivileges
+        && builtins.elem "CAP_NET_ADMIN" service.CapabilityBoundingSet;
+      "it can write k3s' configuration" = builtins.elem "rancher/k3s/config.yaml.d" service.ConfigurationDirectory;
+      "no key of the image, no interface, no k3s unit unless asked" =
+        !(plain.systemd ? network) && !(plain ? networking) && !(plain.systemd.services ? k3s);
+
+      "files on the machine become credentials" =
+        filesService.LoadCredential == [
+          "lkc.identity:/var/lib/secrets/identity"
+          "lkc.authorized-hosts:${pkgs.writeText "lkc-authorized-hosts" ""}"
+        ];
+      "arguments are escaped for systemd" = lib.hasInfix ''"unix:/run/50%%/agent.sock" "--verbose" --identity %d/'' filesService.ExecStart;
+      "a key in the store is refused" =
+        one (evaluate {
+          guest = {
+            enable = true;
+            identityFile = "${builtins.storeDir}/key";
+          };
+        }).failures "identityFile";
+      "two sources of authorised hosts are refused" =
+        one (evaluate {
+          guest = {
+            enable = true;
+            authorizedHosts = [ "one" ];
+            authorizedHostsFile = "/file";
+          };
+        }).failures "not both";
+
+      "k3s' own unit waits for its configuration" =
+        (withUnit { }).systemd.services.k3s.unitConfig.ConditionPathExists == dropIn
+        && (withUnit { }).systemd.paths.lkc-k3s.pathConfig == {
+          PathChanged = dropIn;
+          Unit = "k3s.service";
+        };
+      "the path is watched before the agent can write it" =
+        (withUnit { }).systemd.paths.lkc-k3s.before == [ "lkc-guest.service" ];
+      "k3s' own unit need not wait" = !(eager.systemd.services ? k3s) && !(eager.systemd ? paths);
+      "a good k3s is accepted" = (withUnit { extraFlags = "--disable traefik"; }).failures == [ ];
+      "another configuration file is refused" =
+        one (withUnit { configPath = "/etc/k3s.yaml"; }).failures "configPath";
+      "an address fixed by the image is refused" = one (withUnit { nodeIP = "10.0.0.1"; }).failures "nodeIP";
+      "a name fixed by the image is refused" =
+        one (withUnit { extraFlags = [ "--node-name=x" ]; }).failures "--node-name=x";
+
+      "the agent runs k3s if told" =
+        lib.hasInfix ''"--k3s" "${pkgs.k3s}/bin/k3s"'' managed.ExecStart
+        && managed.KillMode == "process"
+        && managed.Delegate
+        && !(managed ? ProtectSystem);
+      "two that run k3s are refused" =
+        one (evaluate {
+          guest = managing;
+          k3s.enable = true;
+        }).failures "services.k3s";
+
+      "its interfaces are left alone by everybody else" =
+        let
+          made = evaluate {
+            guest = {
+              enable = true;
+              interfaces = [ "enp5s0" ];
+            };
+          };
+        in
+        made.systemd.network.networks."05-lkc" == {
+          matchConfig.Name = "enp5s0";
+          linkConfig.Unmanaged = true;
+        }
+        && made.networking.dhcpcd.denyInterfaces == [ "enp5s0" ];
+
+      "both programs are packaged from the workspace" =
+        let
+          host = pkgs.callPackage ../../nixos-module/package.nix { program = "lkc-host"; };
+        in
+        host.meta.mainProgram == "lkc-host"
+        && host.cargoBuildFlags == [
+          "--package"
+          "host-agent"
+        ]
+        && builtins.match "[0-9]+[.][0-9]+[.][0-9]+" host.version != null
+        && builtins.length host.src.fileset == 6;
+      "the flake hands out the module and the packages" =
+        let
+          flake = (import ../../flake.nix).outputs { };
+          packages = flake.overlays.default pkgs { };
+        in
+        flake.nixosModules.default == ../../nixos-module
+        && packages.lkc-guest.pname == "lkc-guest"
+        && packages.lkc-host.pname == "lkc-host";
+    };
+
+  broken =
+    system:
+    let
+      all = checks system;
+    in
+    map (name: "${system}: ${name}") (builtins.filter (name: !all.${name}) (builtins.attrNames all));
+in
+{
+  checked = builtins.length (builtins.concatMap (system: builtins.attrNames (checks system)) systems);
+  broken = builtins.concatMap broken systems;
+}
