@@ -1,1 +1,37 @@
-//! To come.
+//! What systemd hears from the agent. Without a service manager nothing happens.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// Says that the agent listens: units ordered after it may start.
+pub fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// Says in a line what the agent is doing, for `systemctl status`.
+pub fn status(text: &str) {
+    tell(&[NotifyState::Status(text)]);
+}
+
+/// Says that the stop has begun.
+pub fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// Feeds the watchdog.
+pub fn alive() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+/// How often the watchdog wants to be fed: twice per its timeout. None without one.
+#[must_use]
+pub fn watchdog_interval() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|timeout| timeout / 2)
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "the service manager cannot be told");
+    }
+}

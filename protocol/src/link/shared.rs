@@ -79,9 +79,8 @@ impl Link {
         request: &R,
     ) -> Result<(R::Answer, Stream), RequestError> {
         let id = self.shared.with(|inner| {
-            inner.session.open(&codec::encode(request)).map(|id| {
+            inner.session.open(&codec::encode(request)).inspect(|&id| {
                 inner.answers.insert(id, Answer::Pending(None));
-                id
             })
         });
         let id = id.map_err(|error| match error {
