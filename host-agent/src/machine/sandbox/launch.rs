@@ -83,6 +83,7 @@ async fn follow(
         return Err(gone("no report can be read"));
     };
     let mut lines = BufReader::new(stdout.take(MAX_REPORT_BYTES)).lines();
+    let mut is_ready = false;
     while let Some(line) = lines
         .next_line()
         .await
@@ -90,15 +91,18 @@ async fn follow(
     {
         match serde_json::from_str(&line).map_err(Failure::at("read a report"))? {
             Report::Started(started) => *record = Some(started),
-            Report::Ready => {
-                let _ = enter.wait().await;
-                return Ok(());
-            }
+            Report::Ready => is_ready = true,
             Report::Failed(failure) => return Err(failure),
             Report::Entered(_) => {}
         }
     }
-    Err(gone("it ended without a report"))
+    // The end of the reports: nobody in the sandbox holds our pipe any more.
+    if is_ready {
+        let _ = enter.wait().await;
+        Ok(())
+    } else {
+        Err(gone("it ended without a report"))
+    }
 }
 
 async fn kill(process: &Process, state_dir: &Path) -> Result<(), MachineError> {

@@ -3,22 +3,23 @@
 mod harness;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-use self::harness::{Lab, can_enter, wait_until};
+use self::harness::{Lab, can_enter};
 use super::record::Record;
 use super::{SandboxMode, probe};
 use crate::machine::{self, GuestFile, MachineError, MachineExit};
 
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Lives until it is told to stop, and answers by making files in the runtime directory.
-const IDLE: &str = "trap 'exit 0' TERM; touch /run/lkc/up; while :; do sleep 0.05; done";
+/// Says that it is there and lives until it is told to stop.
+const IDLE: &str = "echo up > /run/lkc/say; exec sleep 3600";
 
 #[tokio::test]
 async fn the_agent_sees_a_machine_of_its_own() {
@@ -26,7 +27,7 @@ async fn the_agent_sees_a_machine_of_its_own() {
         return;
     }
     let mut lab = Lab::new(
-        r#"exec > /run/lkc/seen.new
+        r#"exec 3>&1 > /run/lkc/say
         echo "hostname $(cat /proc/sys/kernel/hostname) $(cat /etc/hostname)"
         echo "pid1 $(tr '\0' ' ' < /proc/1/cmdline)"
         echo "user $(id -u) home $HOME container $container extra $EXTRA"
@@ -43,8 +44,8 @@ async fn the_agent_sees_a_machine_of_its_own() {
         touch /usr/lkc-was-here 2>/dev/null && echo "usr writable"
         echo x > /dev/null && echo "null works"
         echo 1 > /proc/sys/net/ipv4/ip_forward && echo "sysctl works"
-        mv /run/lkc/seen.new /run/lkc/seen
-        trap 'exit 0' TERM; while :; do sleep 0.05; done"#,
+        echo end
+        exec >&3; exec sleep 3600"#,
     );
     lab.spec.agent_args = vec!["--config".into(), "/etc/lkc/guest.toml".into()];
     lab.spec.env.insert("EXTRA".into(), "yes".into());
@@ -54,8 +55,7 @@ async fn the_agent_sees_a_machine_of_its_own() {
         mode: 0o600,
     });
     let machine = machine::start(&lab.spec).await.unwrap();
-    let seen = lab.runtime_file("seen").await;
-    let seen = String::from_utf8(seen).unwrap();
+    let seen = lab.hear_until("end").await.join("\n");
     let flags = |name: &str| {
         let line = seen.lines().find(|line| line.starts_with(name)).unwrap();
         u32::from_str_radix(line.split("0x").nth(1).unwrap(), 16).unwrap()
@@ -89,27 +89,26 @@ async fn var_and_rancher_survive_a_stop_and_the_rest_does_not() {
     if !can_enter() {
         return;
     }
-    let lab = Lab::new(
-        r#"[ -e /etc/scratch ] || [ -e /tmp/scratch ] && touch /run/lkc/leaked
+    let mut lab = Lab::new(
+        r#"exec 3>&1 > /run/lkc/say
+        if [ -e /etc/scratch ] || [ -e /tmp/scratch ]; then echo leaked; fi
         mkdir -p /var/lib/rancher; echo run >> /var/lib/rancher/runs
         echo run >> /etc/rancher/runs
         touch /etc/scratch /tmp/scratch
-        cat /var/lib/rancher/runs /etc/rancher/runs /etc/machine-id > /run/lkc/runs.new
-        mv /run/lkc/runs.new /run/lkc/runs
-        trap 'exit 0' TERM; while :; do sleep 0.05; done"#,
+        cat /etc/machine-id /var/lib/rancher/runs /etc/rancher/runs
+        echo end
+        exec >&3; exec sleep 3600"#,
     );
     let mut machine_ids = Vec::new();
-    for expected in [2, 4] {
+    for runs in [1, 2] {
         let machine = machine::start(&lab.spec).await.unwrap();
-        let runs = String::from_utf8(lab.runtime_file("runs").await).unwrap();
-        let (ids, runs): (Vec<_>, Vec<_>) = runs.lines().partition(|line| line.len() == 32);
-        assert_eq!(runs.len(), expected, "{runs:?}");
-        machine_ids.push(ids.join(","));
+        let mut seen = lab.hear_until("end").await;
+        machine_ids.push(seen.remove(0));
+        assert_eq!(seen, vec!["run"; 2 * runs]);
         machine.stop(GRACE).await.unwrap();
-        fs::remove_file(lab.spec.runtime_dir.join("runs")).unwrap();
     }
+    assert_eq!(machine_ids[0].len(), 32);
     assert_eq!(machine_ids[0], machine_ids[1]);
-    assert!(!lab.spec.runtime_dir.join("leaked").exists());
 }
 
 #[tokio::test]
@@ -117,22 +116,15 @@ async fn an_agent_that_is_killed_comes_back_and_what_it_started_stays() {
     if !can_enter() {
         return;
     }
-    let lab = Lab::new(
-        r#"n=$(($(cat /run/lkc/count 2>/dev/null || echo 0) + 1))
-        echo $n > /run/lkc/count
-        if [ $n = 1 ]; then
-            setsid sh -c 'echo $$ > /run/lkc/k3s.pid; while :; do sleep 0.05; done' &
-            while ! [ -s /run/lkc/k3s.pid ]; do sleep 0.01; done
-            kill -9 $$
+    let mut lab = Lab::new(
+        r#"if ! [ -e /run/lkc/k3s.pid ]; then
+            setsid sh -c 'echo $$ > /run/lkc/k3s.pid; kill -9 "$0"; exec sleep 3600' $$ & wait
         fi
-        if kill -0 "$(cat /run/lkc/k3s.pid)"; then touch /run/lkc/k3s-alive; fi
-        echo $n > /run/lkc/second
-        trap 'exit 0' TERM; while :; do sleep 0.05; done"#,
+        kill -0 "$(cat /run/lkc/k3s.pid)" && echo alive > /run/lkc/say
+        exec sleep 3600"#,
     );
     let machine = machine::start(&lab.spec).await.unwrap();
-    let second = lab.runtime_file("second").await;
-    assert_eq!(second, b"2\n");
-    assert!(lab.spec.runtime_dir.join("k3s-alive").exists());
+    assert_eq!(lab.hear().await, "alive");
     machine.stop(GRACE).await.unwrap();
     assert_eq!(machine.exited().await.unwrap(), MachineExit::Stopped);
 }
@@ -142,19 +134,17 @@ async fn an_agent_that_ends_well_ends_the_machine() {
     if !can_enter() {
         return;
     }
-    let lab = Lab::new(
-        r#"(trap 'touch /run/lkc/told; exit' TERM
-        touch /run/lkc/trapped; while :; do sleep 0.02; done) &
-        while ! [ -e /run/lkc/trapped ]; do sleep 0.01; done
-        while ! [ -e /run/lkc/go ]; do sleep 0.02; done"#,
+    let mut lab = Lab::new(
+        "(trap 'echo told > /run/lkc/say; exit' TERM
+        sh -c 'echo trapped > /run/lkc/say; exec sleep 3600' & wait) &
+        read -r go < /run/lkc/ask",
     );
     let machine = machine::start(&lab.spec).await.unwrap();
-    fs::write(lab.spec.runtime_dir.join("go"), "").unwrap();
+    assert_eq!(lab.hear().await, "trapped");
+    lab.tell("go");
     assert_eq!(machine.exited().await.unwrap(), MachineExit::ShutDown);
-    assert!(
-        lab.spec.runtime_dir.join("told").exists(),
-        "what the agent left running was not asked to stop"
-    );
+    // What the agent left running was asked to stop.
+    assert_eq!(lab.hear().await, "told");
     assert!(machine::find(&lab.spec).await.unwrap().is_none());
 }
 
@@ -163,20 +153,21 @@ async fn a_stop_asks_first_and_kills_at_the_deadline() {
     if !can_enter() {
         return;
     }
-    let polite = Lab::new(
-        "trap 'echo bye; sleep 0.1; touch /run/lkc/done; exit 7' TERM
-        touch /run/lkc/up; while :; do sleep 0.02; done",
+    let mut polite = Lab::new(
+        "trap 'echo bye; echo asked > /run/lkc/say; exit 7' TERM
+        sh -c 'echo up > /run/lkc/say; exec sleep 3600' & wait",
     );
     let machine = machine::start(&polite.spec).await.unwrap();
-    polite.runtime_file("up").await;
+    assert_eq!(polite.hear().await, "up");
     machine.stop(GRACE).await.unwrap();
-    assert!(polite.spec.runtime_dir.join("done").exists());
+    assert_eq!(polite.hear().await, "asked");
+    assert_eq!(machine.exited().await.unwrap(), MachineExit::Stopped);
     let console = fs::read_to_string(machine.log_path()).unwrap();
     assert!(console.contains("bye\n"), "{console}");
 
-    let deaf = Lab::new("trap '' TERM; touch /run/lkc/up; while :; do sleep 0.02; done");
+    let mut deaf = Lab::new("trap '' TERM; echo up > /run/lkc/say; sleep 3600 & wait");
     let machine = machine::start(&deaf.spec).await.unwrap();
-    deaf.runtime_file("up").await;
+    assert_eq!(deaf.hear().await, "up");
     machine.stop(Duration::from_millis(200)).await.unwrap();
     assert_eq!(machine.exited().await.unwrap(), MachineExit::Killed);
     assert!(!harness::runs(machine.pid()));
@@ -188,6 +179,7 @@ async fn a_machine_outlives_whoever_started_it_and_is_found_again() {
         return;
     }
     let mut lab = Lab::new(IDLE);
+    let ours = harness::inheritable_file(&lab.path("ours"));
     let first = machine::start(&lab.spec).await.unwrap();
     let pid = first.pid();
     assert_eq!(
@@ -195,8 +187,8 @@ async fn a_machine_outlives_whoever_started_it_and_is_found_again() {
         pid,
         "it has to leave the session of whoever started it"
     );
-    assert!(harness::inherited_files(pid).is_empty());
-    drop(first);
+    assert_eq!(harness::foreign_files(pid), Vec::<String>::new());
+    drop((first, ours));
     let found = machine::find(&lab.spec).await.unwrap().unwrap();
     assert_eq!(found.pid(), pid);
     assert!(!found.is_outdated());
@@ -229,6 +221,7 @@ async fn a_record_never_leads_to_a_stranger() {
     for reused in [
         Record {
             pid,
+            start_time: started - 1,
             ..record.clone()
         },
         Record {
@@ -264,12 +257,12 @@ async fn the_end_of_the_first_process_is_the_end_of_all_and_leaves_nothing() {
         return;
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let lab = Lab::new(
-        "setsid sleep 1234567 & setsid sleep 1234567 & touch /run/lkc/agent.sock
-        while [ \"$(pgrep -c sleep)\" != 2 ]; do sleep 0.01; done; touch /run/lkc/up; wait",
+    let mut lab = Lab::new(
+        "setsid sleep 3600 & setsid sleep 3600 & touch /run/lkc/agent.sock
+        echo up > /run/lkc/say; wait",
     );
     let machine = machine::start(&lab.spec).await.unwrap();
-    lab.runtime_file("up").await;
+    assert_eq!(lab.hear().await, "up");
     let namespace = harness::pid_namespace_of(machine.pid());
     let inside = harness::processes_in(&namespace);
     assert!(inside.len() >= 4, "init, agent and two others: {inside:?}");
@@ -294,21 +287,17 @@ async fn two_machines_have_the_same_paths_and_their_own_contents() {
     if !can_enter() {
         return;
     }
-    let script = "cat /etc/hostname /sys/class/net/ens3/address > /var/lib/me; touch /run/lkc/up
-        trap 'exit 0' TERM; while :; do sleep 0.05; done";
-    let (one, mut two) = (Lab::new(script), Lab::new(script));
+    let script = "cat /etc/hostname /sys/class/net/ens3/address > /run/lkc/say
+        exec sleep 3600";
+    let (mut one, mut two) = (Lab::new(script), Lab::new(script));
     two.spec.name = "k3s-other".into();
     two.spec.mac[5] = 0x0b;
     let (first, second) = tokio::join!(machine::start(&one.spec), machine::start(&two.spec));
     let (first, second) = (first.unwrap(), second.unwrap());
-    for (lab, expected) in [
-        (&one, "k3s-test\n52:54:00:c8:32:0a\n"),
-        (&two, "k3s-other\n52:54:00:c8:32:0b\n"),
-    ] {
-        lab.runtime_file("up").await;
-        let me = fs::read_to_string(lab.spec.state_dir.join("var/lib/me")).unwrap();
-        assert_eq!(me, expected);
-    }
+    assert_eq!(one.hear().await, "k3s-test");
+    assert_eq!(one.hear().await, "52:54:00:c8:32:0a");
+    assert_eq!(two.hear().await, "k3s-other");
+    assert_eq!(two.hear().await, "52:54:00:c8:32:0b");
     first.stop(GRACE).await.unwrap();
     assert!(harness::runs(second.pid()));
     second.stop(GRACE).await.unwrap();
@@ -319,14 +308,15 @@ async fn a_machine_whose_socket_went_out_of_reach_is_replaced() {
     if !can_enter() {
         return;
     }
-    let lab = Lab::new(IDLE);
+    let mut lab = Lab::new(IDLE);
     let lost = machine::start(&lab.spec).await.unwrap();
-    lab.runtime_file("up").await;
+    assert_eq!(lab.hear().await, "up");
     fs::rename(&lab.spec.runtime_dir, lab.path("cleared")).unwrap();
+    lab.listen();
     let machine = machine::start(&lab.spec).await.unwrap();
     assert_ne!(machine.pid(), lost.pid());
     assert_eq!(lost.exited().await.unwrap(), MachineExit::Stopped);
-    lab.runtime_file("up").await;
+    assert_eq!(lab.hear().await, "up");
     machine.stop(GRACE).await.unwrap();
 }
 
@@ -379,12 +369,35 @@ fn root_enters_as_root_and_others_in_a_user_namespace() {
     }
 }
 
+#[tokio::test]
+async fn a_machine_whose_starter_died_half_way_is_found() {
+    if !can_enter() {
+        return;
+    }
+    let mut lab = Lab::new(IDLE);
+    super::directories::make_private(&lab.spec.state_dir).unwrap();
+    super::directories::prepare(&lab.spec).unwrap();
+    let mut enter = Command::new("/proc/self/exe")
+        .arg(super::ENTER_COMMAND)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(enter.stdout.take());
+    let spec = serde_json::to_vec(&lab.spec).unwrap();
+    enter.stdin.take().unwrap().write_all(&spec).unwrap();
+    assert!(enter.wait().unwrap().success());
+    assert_eq!(lab.hear().await, "up");
+    let found = machine::find(&lab.spec).await.unwrap().unwrap();
+    found.stop(GRACE).await.unwrap();
+}
+
 /// Everything above once more without root, when the tests themselves run as root.
 #[test]
 fn all_of_it_works_for_an_unprivileged_user() {
     const NOBODY: u32 = 65534;
     if !geteuid().is_root() {
-        println!("skipped: the tests run without root already");
+        println!("not needed: the tests run without root already");
         return;
     }
     // The program may be where others may not go.
@@ -395,7 +408,8 @@ fn all_of_it_works_for_an_unprivileged_user() {
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(&program)
-        .args(["machine::sandbox::tests::", "--nocapture"])
+        .args(["machine::sandbox::tests::", "--nocapture", "--skip"])
+        .args(["all_of_it_works_for_an_unprivileged_user"])
         .current_dir("/")
         .env("HOME", "/nonexistent")
         .env_remove("TMPDIR")
@@ -440,8 +454,5 @@ async fn state_is_private_and_locked_while_in_use() {
     ));
     drop(lock);
     machine.stop(GRACE).await.unwrap();
-    wait_until("the record is gone", || {
-        !lab.spec.state_dir.join("machine.json").exists()
-    })
-    .await;
+    assert!(!lab.spec.state_dir.join("machine.json").exists());
 }

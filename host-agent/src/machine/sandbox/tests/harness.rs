@@ -1,14 +1,18 @@
 //! A laboratory for one machine, and a look at its processes from outside.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::net::unix::pipe;
 
 use crate::machine::sandbox::{ENTER_COMMAND, INIT_COMMAND, enter_main, init_main, probe};
 use crate::machine::{Driver, MachineSpec, Programs};
@@ -26,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[used]
 static BEFORE_MAIN: extern "C" fn() = before_main;
 
+#[expect(unsafe_code, reason = "signal dispositions are process-wide")]
 extern "C" fn before_main() {
     let Ok(command_line) = fs::read("/proc/self/cmdline") else {
         return;
@@ -45,6 +50,8 @@ extern "C" fn before_main() {
     } else {
         return;
     };
+    // SAFETY: there is one thread and no handler; a Rust program's main has done the same.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) };
     let code = i32::from(run(&args) != std::process::ExitCode::SUCCESS);
     #[expect(clippy::exit, reason = "this is the whole program")]
     std::process::exit(code)
@@ -55,6 +62,10 @@ extern "C" fn before_main() {
 pub(super) struct Lab {
     dir: TempDir,
     pub(super) spec: MachineSpec,
+    /// What the agent writes to `/run/lkc/say`.
+    said: Lines<BufReader<pipe::Receiver>>,
+    /// What the agent reads from `/run/lkc/ask`.
+    asked: pipe::Sender,
 }
 
 impl Lab {
@@ -80,36 +91,72 @@ impl Lab {
             agent_args: Vec::new(),
             env: std::collections::BTreeMap::new(),
         };
-        Self { dir, spec }
+        let (said, asked) = pipes(&spec.runtime_dir);
+        Self {
+            dir,
+            spec,
+            said,
+            asked,
+        }
+    }
+
+    /// Once more, after the runtime directory has gone.
+    pub(super) fn listen(&mut self) {
+        (self.said, self.asked) = pipes(&self.spec.runtime_dir);
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Contents of a file that the agent makes in the runtime directory, once it is there.
-    pub(super) async fn runtime_file(&self, name: &str) -> Vec<u8> {
-        let path = self.spec.runtime_dir.join(name);
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Ok(contents) = fs::read(&path) {
-                return contents;
+    /// The next line that the agent says.
+    pub(super) async fn hear(&mut self) -> String {
+        match tokio::time::timeout(PATIENCE, self.said.next_line()).await {
+            Ok(line) => line.unwrap().unwrap(),
+            Err(_) => {
+                let console = fs::read_to_string(self.spec.state_dir.join("console.log"));
+                panic!("nothing heard; console:\n{}", console.unwrap_or_default())
             }
-            assert!(
-                Instant::now() < deadline,
-                "no {name}; console:\n{}",
-                fs::read_to_string(self.spec.state_dir.join("console.log")).unwrap_or_default()
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+
+    /// What the agent says before it says `end`.
+    pub(super) async fn hear_until(&mut self, end: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            match self.hear().await {
+                line if line == end => return lines,
+                line => lines.push(line),
+            }
+        }
+    }
+
+    pub(super) fn tell(&self, line: &str) {
+        self.asked
+            .try_write(format!("{line}\n").as_bytes())
+            .unwrap();
+    }
+}
+
+/// Both ends are held open, so that neither side ever sees an end of file.
+fn pipes(runtime_dir: &Path) -> (Lines<BufReader<pipe::Receiver>>, pipe::Sender) {
+    fs::create_dir(runtime_dir).unwrap();
+    let (say, ask) = (runtime_dir.join("say"), runtime_dir.join("ask"));
+    for path in [&say, &ask] {
+        nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }
+    let mut options = pipe::OpenOptions::new();
+    options.read_write(true);
+    let said = options.open_receiver(say).unwrap();
+    let asked = options.open_sender(ask).unwrap();
+    (BufReader::new(said).lines(), asked)
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
         let record = super::Record::load(&self.spec.state_dir).ok().flatten();
         if let Some(process) = record.and_then(|record| record.process().ok().flatten()) {
-            let _ = process.signal(nix::sys::signal::Signal::SIGKILL);
+            let _ = process.signal(Signal::SIGKILL);
         }
     }
 }
@@ -127,14 +174,6 @@ pub(super) fn can_enter() -> bool {
     }
 }
 
-pub(super) async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: it never came");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 pub(super) fn runs(pid: i32) -> bool {
     stat_fields(pid).is_some_and(|fields| !matches!(fields[0].as_str(), "Z" | "X"))
 }
@@ -144,20 +183,23 @@ pub(super) fn session(pid: i32) -> i32 {
     stat_fields(pid).unwrap()[3].parse().unwrap()
 }
 
-/// What `pid` has open besides its standard files and what it made itself.
-pub(super) fn inherited_files(pid: i32) -> Vec<String> {
+/// A file that every process started from here inherits, unless it takes care.
+pub(super) fn inheritable_file(path: &Path) -> File {
+    let file = File::create(path).unwrap();
+    fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    file
+}
+
+/// What `pid` has open that neither it nor the kernel made for it.
+pub(super) fn foreign_files(pid: i32) -> Vec<String> {
     fs::read_dir(format!("/proc/{pid}/fd"))
         .unwrap()
         .filter_map(|entry| {
-            Some(
-                fs::read_link(entry.unwrap().path())
-                    .ok()?
-                    .display()
-                    .to_string(),
-            )
+            let target = fs::read_link(entry.unwrap().path()).ok()?;
+            Some(target.display().to_string())
         })
         .filter(|target| {
-            let own = ["/dev/null", "anon_inode:", "socket:", "pipe:"];
+            let own = ["/dev/null", "anon_inode:", "socket:"];
             !own.iter().any(|own| target.starts_with(own))
                 && !target.ends_with("/console.log")
                 && !target.ends_with("/exit.json")
