@@ -91,11 +91,22 @@ pub enum Driver {
     Sandbox,
 }
 
+impl Driver {
+    /// Every driver.
+    pub const ALL: &[Self] = &[Self::Sandbox];
+
+    /// The word that people write and read.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sandbox => "sandbox",
+        }
+    }
+}
+
 impl fmt::Display for Driver {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sandbox => formatter.pad("sandbox"),
-        }
+        formatter.pad(self.as_str())
     }
 }
 
@@ -108,6 +119,26 @@ pub enum Encrypt {
     Auto,
     /// Encrypted on every carrier.
     Always,
+}
+
+impl Encrypt {
+    /// Every choice.
+    pub const ALL: &[Self] = &[Self::Auto, Self::Always];
+
+    /// The word that people write and read.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+        }
+    }
+}
+
+impl fmt::Display for Encrypt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
 }
 
 /// A cluster's name: a DNS label of at most 40 characters, so that it can name hosts, files and
@@ -124,6 +155,12 @@ impl ClusterName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Default for ClusterName {
+    fn default() -> Self {
+        Self(Self::DEFAULT.to_owned())
     }
 }
 

@@ -1,0 +1,322 @@
+//! What the file and the flags say of a cluster, each value with its place, nothing decided yet.
+
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    cluster::ClusterName,
+    place::{Place, Placed},
+    problem::Problem,
+    reader::{Reader, Value, array, in_order, integer, place, table, text, wrong_type},
+};
+
+/// What is said of a cluster.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    pub(super) name: Placed<ClusterName>,
+    pub(super) index: Option<Placed<i64>>,
+    pub(super) driver: Option<Placed<String>>,
+    pub(super) address: Option<Placed<String>>,
+    pub(super) gateway: Option<Placed<String>>,
+    pub(super) mac: Option<Placed<String>>,
+    pub(super) interface: Option<Placed<String>>,
+    pub(super) mtu: Option<Placed<i64>>,
+    pub(super) nameservers: Vec<Placed<String>>,
+    pub(super) cni: Option<Placed<String>>,
+    pub(super) encrypt: Option<Placed<String>>,
+    pub(super) wait: Option<Placed<String>>,
+    pub(super) timeout: Option<Placed<String>>,
+    /// What is said of the well-known ports, in the order of [`WELL_KNOWN`].
+    pub(super) ports: [Option<Placed<PortChoice>>; WELL_KNOWN.len()],
+    pub(super) k3s_binary: Option<Placed<PathBuf>>,
+    pub(super) k3s_disable: Vec<Placed<String>>,
+    pub(super) k3s_tls_san: Vec<Placed<String>>,
+    /// `key=value`, or a key alone.
+    pub(super) k3s_settings: Vec<Placed<String>>,
+    pub(super) forwards: Vec<DraftForward>,
+}
+
+/// A port of the host, or no listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PortChoice {
+    Port(i64),
+    Off,
+}
+
+/// A forward that every cluster has unless it is switched off.
+pub(super) struct WellKnown {
+    pub(super) name: &'static str,
+    /// Host port of the cluster with index 0.
+    pub(super) host: u16,
+    pub(super) guest: u16,
+}
+
+/// The forwards that every cluster has unless they are switched off.
+pub(super) const WELL_KNOWN: [WellKnown; 4] = [
+    WellKnown {
+        name: "api",
+        host: 6443,
+        guest: 6443,
+    },
+    WellKnown {
+        name: "http",
+        host: 8080,
+        guest: 80,
+    },
+    WellKnown {
+        name: "https",
+        host: 8443,
+        guest: 443,
+    },
+    WellKnown {
+        name: "ssh",
+        host: 2210,
+        guest: 22,
+    },
+];
+
+/// What is said of a forward.
+#[derive(Debug, Clone)]
+pub(super) struct DraftForward {
+    pub(super) place: Place,
+    pub(super) name: Option<Placed<String>>,
+    pub(super) host: Option<Placed<i64>>,
+    /// `PORT` or `HOST:PORT`.
+    pub(super) guest: Option<Placed<String>>,
+    pub(super) bind: Option<Vec<Placed<String>>>,
+}
+
+/// What a whole file says.
+#[derive(Debug, Clone, Default)]
+pub(super) struct DraftFile {
+    pub(super) default: Option<Placed<String>>,
+    /// In the order in which they were written.
+    pub(super) clusters: Vec<Draft>,
+}
+
+impl DraftFile {
+    /// Reads `text`; paths in it are relative to `base`.
+    pub(super) fn parse(text: &str, base: &Base<'_>) -> Result<Self, Problem> {
+        let document = DeTable::parse(text).map_err(|error| {
+            let end = text.len();
+            let span = error.span().unwrap_or(end..end);
+            Problem::at(&Place::File(span), error.message())
+        })?;
+        let top = Reader::new(document.as_ref(), "the file", &["default", "cluster"])?;
+        let mut clusters = Vec::new();
+        if let Some(named) = top.table("cluster")? {
+            for (name, value) in in_order(named) {
+                clusters.push(Draft::read(name, value, base)?);
+            }
+        }
+        Ok(Self {
+            default: top.text("default")?,
+            clusters,
+        })
+    }
+}
+
+/// What paths are relative to.
+pub(super) struct Base<'a> {
+    pub(super) directory: &'a Path,
+    pub(super) home: &'a Path,
+}
+
+impl Base<'_> {
+    pub(super) fn resolve(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix("~") {
+            Ok(rest) => self.home.join(rest),
+            Err(_) => self.directory.join(path),
+        }
+    }
+}
+
+impl Draft {
+    /// A cluster of which nothing is said but its name.
+    pub(super) fn named(name: Placed<ClusterName>) -> Self {
+        Self {
+            name,
+            index: None,
+            driver: None,
+            address: None,
+            gateway: None,
+            mac: None,
+            interface: None,
+            mtu: None,
+            nameservers: Vec::new(),
+            cni: None,
+            encrypt: None,
+            wait: None,
+            timeout: None,
+            ports: [const { None }; WELL_KNOWN.len()],
+            k3s_binary: None,
+            k3s_disable: Vec::new(),
+            k3s_tls_san: Vec::new(),
+            k3s_settings: Vec::new(),
+            forwards: Vec::new(),
+        }
+    }
+
+    fn read(key: Placed<&str>, value: &Value<'_>, base: &Base<'_>) -> Result<Self, Problem> {
+        let name = key
+            .value
+            .parse::<ClusterName>()
+            .map_err(|error| Problem::at(&key.place, "this cannot name a cluster").help(error))?;
+        let known = [
+            "index",
+            "driver",
+            "address",
+            "gateway",
+            "mac",
+            "interface",
+            "mtu",
+            "nameservers",
+            "cni",
+            "encrypt",
+            "wait",
+            "timeout",
+            "ports",
+            "k3s",
+            "forward",
+        ];
+        let reader = Reader::new(table(value)?, &format!("[cluster.{name}]"), &known)?;
+        let mut draft = Self {
+            index: reader.integer("index")?,
+            driver: reader.text("driver")?,
+            address: reader.text("address")?,
+            gateway: reader.text("gateway")?,
+            mac: reader.text("mac")?,
+            interface: reader.text("interface")?,
+            mtu: reader.integer("mtu")?,
+            nameservers: reader.texts("nameservers")?,
+            cni: reader.text("cni")?,
+            encrypt: reader.text("encrypt")?,
+            wait: reader.text("wait")?,
+            timeout: reader.text("timeout")?,
+            ..Self::named(key.map(|_| name))
+        };
+        if let Some(ports) = reader.table("ports")? {
+            draft.read_ports(ports)?;
+        }
+        if let Some(k3s) = reader.table("k3s")? {
+            draft.read_k3s(k3s, base)?;
+        }
+        if let Some(forwards) = reader.value("forward") {
+            draft.forwards = array(forwards)?
+                .iter()
+                .map(DraftForward::read)
+                .collect::<Result<_, _>>()?;
+        }
+        Ok(draft)
+    }
+
+    fn table_name(&self, key: &str) -> String {
+        format!("[cluster.{}.{key}]", self.name.value)
+    }
+
+    fn read_ports(&mut self, ports: &DeTable<'_>) -> Result<(), Problem> {
+        let reader = Reader::new(
+            ports,
+            &self.table_name("ports"),
+            &WELL_KNOWN.map(|known| known.name),
+        )?;
+        for (port, known) in self.ports.iter_mut().zip(&WELL_KNOWN) {
+            *port = reader.value(known.name).map(port_choice).transpose()?;
+        }
+        Ok(())
+    }
+
+    fn read_k3s(&mut self, k3s: &DeTable<'_>, base: &Base<'_>) -> Result<(), Problem> {
+        let reader = Reader::new(
+            k3s,
+            &self.table_name("k3s"),
+            &["binary", "disable", "tls-san", "settings"],
+        )?;
+        self.k3s_binary = reader
+            .text("binary")?
+            .map(|path| path.map(|path| base.resolve(Path::new(&path))));
+        self.k3s_disable = reader.texts("disable")?;
+        self.k3s_tls_san = reader.texts("tls-san")?;
+        if let Some(settings) = reader.table("settings")? {
+            for (key, value) in in_order(settings) {
+                push_settings(&mut self.k3s_settings, &key, value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DraftForward {
+    fn read(value: &Value<'_>) -> Result<Self, Problem> {
+        let reader = Reader::new(
+            table(value)?,
+            "[[forward]]",
+            &["name", "host", "guest", "bind"],
+        )?;
+        Ok(Self {
+            place: place(value),
+            name: reader.text("name")?,
+            host: reader.integer("host")?,
+            guest: reader.value("guest").map(guest_target).transpose()?,
+            bind: reader
+                .value("bind")
+                .map(|_| reader.texts("bind"))
+                .transpose()?,
+        })
+    }
+}
+
+fn port_choice(value: &Value<'_>) -> Result<Placed<PortChoice>, Problem> {
+    match value.as_ref() {
+        DeValue::Integer(_) => Ok(integer(value)?.map(PortChoice::Port)),
+        DeValue::Boolean(false) => Ok(Placed::new(PortChoice::Off, place(value))),
+        DeValue::Boolean(true) => Err(Problem::at(&place(value), "expected a port or false")
+            .help("a listener is there by default: remove this line")),
+        other => Err(wrong_type("a port or false", other, value.span())),
+    }
+}
+
+fn guest_target(value: &Value<'_>) -> Result<Placed<String>, Problem> {
+    match value.as_ref() {
+        DeValue::Integer(_) => Ok(integer(value)?.map(|port| port.to_string())),
+        DeValue::String(_) => text(value),
+        other => Err(wrong_type(
+            "a port or \"ADDRESS:PORT\"",
+            other,
+            value.span(),
+        )),
+    }
+}
+
+/// Adds `key = value` in k3s' own words: a list repeats the key, true is the key alone.
+fn push_settings(
+    settings: &mut Vec<Placed<String>>,
+    key: &Placed<&str>,
+    value: &Value<'_>,
+) -> Result<(), Problem> {
+    if key.value.contains('=') {
+        return Err(Problem::at(
+            &key.place,
+            "a setting's name cannot contain `=`",
+        ));
+    }
+    let values = match value.as_ref() {
+        DeValue::Array(values) => &values[..],
+        _ => std::slice::from_ref(value),
+    };
+    for value in values {
+        let setting = match value.as_ref() {
+            DeValue::Boolean(true) => key.value.to_owned(),
+            DeValue::Boolean(false) => format!("{}=false", key.value),
+            DeValue::Integer(_) => format!("{}={}", key.value, integer(value)?.value),
+            DeValue::String(text) => format!("{}={text}", key.value),
+            other => {
+                let expected = "a string, a whole number, true, false or a list of them";
+                return Err(wrong_type(expected, other, value.span()));
+            }
+        };
+        settings.push(Placed::new(setting, place(value)));
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! What the command line says of a cluster, over what the file says.
+
+use std::path::PathBuf;
+
+use super::{
+    decide::forward_argument,
+    draft::{Base, Draft, PortChoice, WELL_KNOWN},
+    place::{Place, Placed},
+    problem::Problem,
+    suggest::nearest,
+};
+
+/// What the command line says of a cluster, as it was typed. It is validated by the same rules as
+/// the file, and errors name the flag.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--index`.
+    pub index: Option<i64>,
+    /// `--driver`.
+    pub driver: Option<String>,
+    /// `--address`, with prefix.
+    pub address: Option<String>,
+    /// `--gateway`.
+    pub gateway: Option<String>,
+    /// `--mac`.
+    pub mac: Option<String>,
+    /// `--cni`.
+    pub cni: Option<String>,
+    /// `--encrypt`.
+    pub encrypt: Option<String>,
+    /// `--k3s`: the program, relative to the working directory.
+    pub k3s_binary: Option<PathBuf>,
+    /// `--k3s-setting`: `KEY=VALUE` or `KEY`, in k3s' own words; added to those of the file.
+    pub k3s_settings: Vec<String>,
+    /// `--port`: `NAME=PORT` or `NAME=off` for one of the well-known forwards.
+    pub ports: Vec<String>,
+    /// `--forward`: `[NAME=][ADDRESS:]HOST_PORT[:[GUEST_HOST:]GUEST_PORT]`, added to those of the
+    /// file; one of the same name is replaced.
+    pub forwards: Vec<String>,
+}
+
+impl Overrides {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) fn apply(&self, draft: &mut Draft, base: &Base<'_>) -> Result<(), Problem> {
+        if let Some(index) = self.index {
+            draft.index = Some(Placed::new(index, Place::Flag("--index")));
+        }
+        for (said, flag, field) in [
+            (&self.driver, "--driver", &mut draft.driver),
+            (&self.address, "--address", &mut draft.address),
+            (&self.gateway, "--gateway", &mut draft.gateway),
+            (&self.mac, "--mac", &mut draft.mac),
+            (&self.cni, "--cni", &mut draft.cni),
+            (&self.encrypt, "--encrypt", &mut draft.encrypt),
+        ] {
+            if let Some(text) = said {
+                *field = Some(Placed::new(text.clone(), Place::Flag(flag)));
+            }
+        }
+        if let Some(binary) = &self.k3s_binary {
+            draft.k3s_binary = Some(Placed::new(base.resolve(binary), Place::Flag("--k3s")));
+        }
+        let settings = self.k3s_settings.iter();
+        draft
+            .k3s_settings
+            .extend(settings.map(|text| Placed::new(text.clone(), Place::Flag("--k3s-setting"))));
+        self.ports
+            .iter()
+            .try_for_each(|text| apply_port(text, draft))?;
+        self.forwards
+            .iter()
+            .try_for_each(|text| apply_forward(text, draft))
+    }
+}
+
+fn apply_port(text: &str, draft: &mut Draft) -> Result<(), Problem> {
+    let place = Place::Flag("--port");
+    let names = WELL_KNOWN.map(|known| known.name);
+    let Some((name, choice)) = text.split_once('=') else {
+        return Err(
+            Problem::at(&place, format!("`{text}` is not NAME=PORT or NAME=off"))
+                .help(format!("the names are {}", names.join(", "))),
+        );
+    };
+    let Some(position) = names.iter().position(|known| *known == name) else {
+        let problem = Problem::at(&place, format!("no port has the name `{name}`"));
+        return Err(match nearest(name, names) {
+            Some(meant) => problem.help(format!("did you mean `{meant}`?")),
+            None => problem.help(format!(
+                "the names are {}; for others use --forward",
+                names.join(", ")
+            )),
+        });
+    };
+    let choice =
+        match choice {
+            "off" => PortChoice::Off,
+            number => PortChoice::Port(number.parse().map_err(|_| {
+                Problem::at(&place, format!("`{number}` is neither a port nor off"))
+            })?),
+        };
+    draft.ports[position] = Some(Placed::new(choice, place));
+    Ok(())
+}
+
+fn apply_forward(text: &str, draft: &mut Draft) -> Result<(), Problem> {
+    let forward = forward_argument(text, &Place::Flag("--forward"))?;
+    if let Some(name) = &forward.name {
+        let same = |earlier: &Placed<String>| {
+            earlier.value == name.value && matches!(earlier.place, Place::File(_))
+        };
+        draft
+            .forwards
+            .retain(|earlier| !earlier.name.as_ref().is_some_and(same));
+    }
+    draft.forwards.push(forward);
+    Ok(())
+}
