@@ -72,18 +72,17 @@ pub(super) fn step(network: &mut ObservedNetwork, action: &Action) -> Result<(),
             add_route(find(network, *link)?, *route)?;
         }
         Action::ReplaceRoute { link, route } => {
-            let links = network.links.iter_mut();
-            let holder = links
-                .filter(|other| other.routes.iter().any(|one| one.same_key(&route.route)))
-                .max_by_key(|other| other.index == *link);
-            let taken = holder.map(|holder| {
-                let at = holder
+            let holds =
+                |other: &ObservedLink| other.routes.iter().any(|one| one.same_key(&route.route));
+            let holders = network.links.iter_mut().filter(|other| holds(other));
+            if let Some(holder) = holders.max_by_key(|other| other.index == *link)
+                && let Some(at) = holder
                     .routes
                     .iter()
-                    .position(|one| one.same_key(&route.route));
-                at.map(|at| holder.routes.remove(at))
-            });
-            drop(taken);
+                    .position(|one| one.same_key(&route.route))
+            {
+                holder.routes.remove(at);
+            }
             add_route(find(network, *link)?, *route)?;
         }
     }
