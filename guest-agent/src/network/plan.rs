@@ -19,7 +19,7 @@ mod steps;
 mod target;
 mod unsupported;
 
-pub use action::Action;
+pub use action::{Action, LinkRef};
 pub use error::PlanError;
 pub use restore::restore;
 pub use unsupported::Unsupported;

@@ -12,44 +12,46 @@ use rtnetlink::{
 
 use super::super::address::Cidr;
 use super::super::observed::{KernelRoute, Origin};
-use super::super::plan::Action;
+use super::super::plan::{Action, LinkRef};
 use super::io_error;
 
 /// Asks the kernel for one step and waits for its answer.
 pub(super) async fn write(handle: &Handle, action: &Action) -> io::Result<()> {
     let written = match action {
-        Action::SetDown { link } => change(handle, unspec(*link).down()).await,
-        Action::SetUp { link } => change(handle, unspec(*link).up()).await,
-        Action::Rename { link, to, .. } => change(handle, unspec(*link).name(to)).await,
-        Action::SetMtu { link, mtu } => change(handle, unspec(*link).mtu(*mtu)).await,
+        Action::SetDown { link } => change(handle, unspec(link).down()).await,
+        Action::SetUp { link } => change(handle, unspec(link).up()).await,
+        Action::Rename { link, to } => change(handle, unspec(link).name(to)).await,
+        Action::SetMtu { link, mtu } => change(handle, unspec(link).mtu(*mtu)).await,
         Action::AddAddress { link, address } => {
-            let add = handle.address().add(*link, address.ip(), address.prefix());
+            let add = handle
+                .address()
+                .add(link.index, address.ip(), address.prefix());
             add.replace().execute().await
         }
         Action::RemoveAddress { link, address } => {
             handle
                 .address()
-                .del(address_message(*link, *address))
+                .del(address_message(link.index, *address))
                 .execute()
                 .await
         }
         Action::AddRoute { link, route } => {
             handle
                 .route()
-                .add(route_message(*link, route)?)
+                .add(route_message(link.index, route)?)
                 .execute()
                 .await
         }
         Action::ReplaceRoute { link, route } => {
             handle
                 .route()
-                .add(route_message(*link, route)?)
+                .add(route_message(link.index, route)?)
                 .replace()
                 .execute()
                 .await
         }
         Action::RemoveRoute { link, route } => {
-            let mut message = route_message(*link, route)?;
+            let mut message = route_message(link.index, route)?;
             // For a removal this scope means any.
             message.header.scope = RouteScope::NoWhere;
             handle.route().del(message).execute().await
@@ -69,8 +71,8 @@ pub(super) fn is_so_already(action: &Action, error: &io::Error) -> bool {
     error.raw_os_error() == Some(absent as i32)
 }
 
-fn unspec(link: u32) -> LinkMessageBuilder<LinkUnspec> {
-    LinkUnspec::new_with_index(link)
+fn unspec(link: &LinkRef) -> LinkMessageBuilder<LinkUnspec> {
+    LinkUnspec::new_with_index(link.index)
 }
 
 async fn change(handle: &Handle, link: LinkMessageBuilder<LinkUnspec>) -> Result<(), Error> {

@@ -22,23 +22,23 @@ pub(super) fn step(network: &mut ObservedNetwork, action: &Action) -> Result<(),
     match action {
         Action::SetHostname { name } => network.hostname.clone_from(name),
         Action::SetDown { link } => {
-            let link = find(network, *link)?;
+            let link = find(network, link.index)?;
             link.up = false;
             link.routes.clear();
             link.addresses.retain(|one| one.address.ip().is_ipv4());
         }
-        Action::Rename { link, from, to } => {
+        Action::Rename { link: named, to } => {
             if network.links.iter().any(|other| other.name == *to) {
                 return Err("name exists");
             }
-            let link = find(network, *link)?;
-            if link.up || link.name != *from {
+            let link = find(network, named.index)?;
+            if link.up || link.name != named.name {
                 return Err("busy");
             }
             link.name.clone_from(to);
         }
         Action::SetMtu { link, mtu } => {
-            let link = find(network, *link)?;
+            let link = find(network, link.index)?;
             link.mtu = *mtu;
             if *mtu < 1280 {
                 link.addresses.retain(|one| one.address.ip().is_ipv4());
@@ -46,15 +46,17 @@ pub(super) fn step(network: &mut ObservedNetwork, action: &Action) -> Result<(),
             }
         }
         Action::SetUp { link } => {
-            let link = find(network, *link)?;
+            let link = find(network, link.index)?;
             link.up = true;
             let addresses = link.addresses.clone();
             addresses.iter().for_each(|one| connect(link, one.address));
         }
-        Action::AddAddress { link, address } => add_address(find(network, *link)?, *address)?,
-        Action::RemoveAddress { link, address } => remove_address(find(network, *link)?, *address),
+        Action::AddAddress { link, address } => add_address(find(network, link.index)?, *address)?,
+        Action::RemoveAddress { link, address } => {
+            remove_address(find(network, link.index)?, *address);
+        }
         Action::RemoveRoute { link, route } => {
-            let routes = &mut find(network, *link)?.routes;
+            let routes = &mut find(network, link.index)?.routes;
             let at = routes
                 .iter()
                 .position(|one| one == route)
@@ -69,13 +71,13 @@ pub(super) fn step(network: &mut ObservedNetwork, action: &Action) -> Result<(),
             {
                 return Err("route exists");
             }
-            add_route(find(network, *link)?, *route)?;
+            add_route(find(network, link.index)?, *route)?;
         }
         Action::ReplaceRoute { link, route } => {
             let holds =
                 |other: &ObservedLink| other.routes.iter().any(|one| one.same_key(&route.route));
             let holders = network.links.iter_mut().filter(|other| holds(other));
-            if let Some(holder) = holders.max_by_key(|other| other.index == *link)
+            if let Some(holder) = holders.max_by_key(|other| other.index == link.index)
                 && let Some(at) = holder
                     .routes
                     .iter()
@@ -83,7 +85,7 @@ pub(super) fn step(network: &mut ObservedNetwork, action: &Action) -> Result<(),
             {
                 holder.routes.remove(at);
             }
-            add_route(find(network, *link)?, *route)?;
+            add_route(find(network, link.index)?, *route)?;
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use proptest::test_runner::RngSeed;
 use super::super::address::MacAddr;
 use super::super::config::{NetworkConfig, Route};
 use super::super::observed::{KernelRoute, ObservedLink, ObservedNetwork, Origin};
-use super::{Action, model, plan, restore};
+use super::{Action, LinkRef, model, plan, restore};
 
 #[derive(Debug, Clone)]
 struct LinkSpec {
@@ -101,15 +101,18 @@ fn network(specs: &[LinkSpec]) -> ObservedNetwork {
         links: links.collect(),
     };
     for (at, spec) in specs.iter().enumerate() {
-        let link = at as u32 + 2;
+        let link = || LinkRef {
+            index: at as u32 + 2,
+            name: format!("eth{at}"),
+        };
         let mut steps = Vec::new();
         if spec.up {
-            steps.push(Action::SetUp { link });
+            steps.push(Action::SetUp { link: link() });
         }
         for &(net, host) in &spec.addresses {
             for text in [v4(net, host), v6(net, host)] {
                 steps.push(Action::AddAddress {
-                    link,
+                    link: link(),
                     address: text.parse().unwrap(),
                 });
             }
@@ -126,7 +129,10 @@ fn network(specs: &[LinkSpec]) -> ObservedNetwork {
                 origin,
                 ..KernelRoute::asked(route)
             };
-            steps.push(Action::AddRoute { link, route });
+            steps.push(Action::AddRoute {
+                link: link(),
+                route,
+            });
         }
         for action in steps {
             let _refused = model::step(&mut network, &action);

@@ -1,7 +1,7 @@
 //! The order of renames: a name must be free when it is given.
 
 use super::super::observed::ObservedNetwork;
-use super::action::Action;
+use super::action::{Action, LinkRef};
 use super::error::PlanError;
 use super::target::Target;
 
@@ -50,11 +50,11 @@ pub(super) fn order(
         taken.retain(|name| *name != from);
         taken.push(to.clone());
         let done = one.from == one.to;
-        actions.push(Action::Rename {
-            link: one.link,
-            from,
-            to,
-        });
+        let link = LinkRef {
+            index: one.link,
+            name: from,
+        };
+        actions.push(Action::Rename { link, to });
         if done {
             pending.swap_remove(at);
         }

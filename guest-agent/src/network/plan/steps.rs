@@ -17,24 +17,22 @@ pub(super) fn between(
 ) -> Result<Vec<Action>, PlanError> {
     let mut actions = Vec::new();
     for target in targets {
-        let link = target.link.index;
         let gone = target.remove_routes.iter();
         actions.extend(gone.map(|route| Action::RemoveRoute {
-            link,
+            link: target.before(),
             route: *route,
         }));
     }
     for target in targets {
-        let link = target.link.index;
         let gone = target.remove_addresses.iter();
         actions.extend(gone.map(|address| Action::RemoveAddress {
-            link,
+            link: target.before(),
             address: *address,
         }));
     }
     let down = targets.iter().filter(|target| target.goes_down());
     actions.extend(down.map(|target| Action::SetDown {
-        link: target.link.index,
+        link: target.before(),
     }));
     actions.extend(rename::order(targets, network)?);
     for target in targets {
@@ -48,26 +46,26 @@ pub(super) fn between(
 }
 
 fn device(target: &Target<'_>, actions: &mut Vec<Action>) {
-    let link = target.link.index;
     if target.mtu != target.link.mtu {
         actions.push(Action::SetMtu {
-            link,
+            link: target.after(),
             mtu: target.mtu,
         });
     }
     if target.up && (!target.link.up || target.goes_down()) {
-        actions.push(Action::SetUp { link });
+        actions.push(Action::SetUp {
+            link: target.after(),
+        });
     }
 }
 
 fn addresses(target: &Target<'_>, actions: &mut Vec<Action>) {
-    let link = target.link.index;
     for address in &target.addresses {
         let mut lasting = target.link.addresses.iter().filter(|one| one.lasting);
         let present = lasting.any(|one| one.address == *address);
         if !present || may_lose_address(target, address) {
             actions.push(Action::AddAddress {
-                link,
+                link: target.after(),
                 address: *address,
             });
         }
@@ -85,7 +83,6 @@ fn may_lose_address(target: &Target<'_>, address: &Cidr) -> bool {
 }
 
 fn routes(target: &Target<'_>, actions: &mut Vec<Action>) {
-    let link = target.link.index;
     let (near, far): (Vec<&KernelRoute>, Vec<&KernelRoute>) = target
         .routes
         .iter()
@@ -106,12 +103,12 @@ fn routes(target: &Target<'_>, actions: &mut Vec<Action>) {
         // A route on the link may be the one that the kernel makes for an address.
         if may_be_there || route.route.via.is_none() {
             actions.push(Action::ReplaceRoute {
-                link,
+                link: target.after(),
                 route: *route,
             });
         } else {
             actions.push(Action::AddRoute {
-                link,
+                link: target.after(),
                 route: *route,
             });
         }

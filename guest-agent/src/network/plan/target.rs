@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::super::address::Cidr;
 use super::super::config::{Interface, Route};
 use super::super::observed::{KernelRoute, ObservedLink};
+use super::action::LinkRef;
 
 /// Least MTU in bytes with which the kernel keeps IPv6 on a link.
 const LEAST_MTU_IPV6: u32 = 1280;
@@ -104,6 +105,23 @@ impl<'a> Target<'a> {
             addresses,
             remove_routes,
             routes,
+        }
+    }
+
+    /// The link by the name that it has before the renames.
+    pub(super) fn before(&self) -> LinkRef {
+        self.named(&self.link.name)
+    }
+
+    /// The link by the name that it has after the renames.
+    pub(super) fn after(&self) -> LinkRef {
+        self.named(self.name)
+    }
+
+    fn named(&self, name: &str) -> LinkRef {
+        LinkRef {
+            index: self.link.index,
+            name: name.to_owned(),
         }
     }
 

@@ -115,12 +115,12 @@ fn a_fresh_link_gets_everything_in_order() {
         vec![lo(), fresh],
         &[
             "rename ens3 to eth0",
-            "set MTU 1400 on link 2",
-            "bring link 2 up",
-            "add 192.100.0.10/24 to link 2",
-            "add fd00::a/64 to link 2",
-            "set route 10.9.0.0/16 metric 0 on link 2",
-            "add route 0.0.0.0/0 via 192.100.0.1 metric 5 to link 2",
+            "set MTU 1400 on eth0",
+            "bring eth0 up",
+            "add 192.100.0.10/24 to eth0",
+            "add fd00::a/64 to eth0",
+            "set route 10.9.0.0/16 metric 0 on eth0",
+            "add route 0.0.0.0/0 via 192.100.0.1 metric 5 to eth0",
         ],
     );
 }
@@ -173,11 +173,11 @@ fn a_link_that_is_up_goes_down_for_its_rename_and_gets_back_what_that_costs() {
         vec![wire],
         vec![busy],
         &[
-            "take link 2 down",
+            "take ens3 down",
             "rename ens3 to eth0",
-            "bring link 2 up",
-            "add fd00::a/64 to link 2",
-            "add route 10.9.0.0/16 via 192.100.0.7 metric 0 to link 2",
+            "bring eth0 up",
+            "add fd00::a/64 to eth0",
+            "add route 10.9.0.0/16 via 192.100.0.7 metric 0 to eth0",
         ],
     );
 }
@@ -192,25 +192,25 @@ fn two_links_trade_names() {
         vec![named(2, "a", "eth1"), named(3, "b", "eth0")],
         vec![link(2, "eth0"), link(3, "eth1")],
         &[
-            "take link 2 down",
-            "take link 3 down",
+            "take eth0 down",
+            "take eth1 down",
             "rename eth0 to lkc-swap0",
             "rename eth1 to eth0",
             "rename lkc-swap0 to eth1",
-            "bring link 2 up",
-            "bring link 3 up",
+            "bring eth1 up",
+            "bring eth0 up",
         ],
     );
     steps(
         vec![named(2, "a", "eth1"), named(3, "b", "eth2")],
         vec![link(2, "eth0"), link(3, "eth1")],
         &[
-            "take link 2 down",
-            "take link 3 down",
+            "take eth0 down",
+            "take eth1 down",
             "rename eth1 to eth2",
             "rename eth0 to eth1",
-            "bring link 2 up",
-            "bring link 3 up",
+            "bring eth1 up",
+            "bring eth2 up",
         ],
     );
 }
@@ -245,10 +245,10 @@ fn what_an_earlier_configuration_left_goes_on_a_static_interface_only() {
         vec![wire.clone()],
         vec![old()],
         &[
-            "remove route 0.0.0.0/0 via 10.0.0.1 metric 0 from link 2",
-            "remove route 10.7.0.0/16 via 10.0.0.1 metric 0 from link 2",
-            "remove 10.0.0.5/24 from link 2",
-            "set route 10.42.1.0/24 via 192.100.0.11 metric 0 on link 2",
+            "remove route 0.0.0.0/0 via 10.0.0.1 metric 0 from eth0",
+            "remove route 10.7.0.0/16 via 10.0.0.1 metric 0 from eth0",
+            "remove 10.0.0.5/24 from eth0",
+            "set route 10.42.1.0/24 via 192.100.0.11 metric 0 on eth0",
         ],
     );
     steps(
@@ -273,9 +273,9 @@ fn an_address_that_goes_may_take_its_neighbours_along() {
         vec![wire],
         vec![old],
         &[
-            "remove 10.0.0.5/24 from link 2",
-            "add 10.0.0.6/24 to link 2",
-            "add 10.0.0.7/24 to link 2",
+            "remove 10.0.0.5/24 from eth0",
+            "add 10.0.0.6/24 to eth0",
+            "add 10.0.0.7/24 to eth0",
         ],
     );
 }
@@ -288,7 +288,7 @@ fn a_lease_that_is_asked_for_as_static_is_made_to_last() {
         addresses: vec!["10.0.0.5/24".into()],
         ..by_mac(2, "eth0")
     };
-    steps(vec![wire], vec![leased], &["add 10.0.0.5/24 to link 2"]);
+    steps(vec![wire], vec![leased], &["add 10.0.0.5/24 to eth0"]);
 }
 
 #[test]
@@ -308,9 +308,9 @@ fn a_changed_gateway_is_replaced_and_a_changed_prefix_set_anew() {
         vec![wire],
         vec![old],
         &[
-            "remove 10.0.0.5/24 from link 2",
-            "add 10.0.0.5/16 to link 2",
-            "set route 0.0.0.0/0 via 10.0.0.2 metric 0 on link 2",
+            "remove 10.0.0.5/24 from eth0",
+            "add 10.0.0.5/16 to eth0",
+            "set route 0.0.0.0/0 via 10.0.0.2 metric 0 on eth0",
         ],
     );
 }
@@ -443,7 +443,7 @@ fn a_link_too_small_for_ipv6() {
     steps(
         vec![wire],
         vec![small],
-        &["set MTU 1280 on link 2", "add fd00::a/64 to link 2"],
+        &["set MTU 1280 on eth0", "add fd00::a/64 to eth0"],
     );
 }
 
@@ -521,9 +521,9 @@ fn a_route_of_a_link_that_stays_is_not_pushed_out() {
         vec![wire(None), moved],
         vec![link(2, "eth0"), other],
         &[
-            "remove route 0.0.0.0/0 via 10.5.0.1 metric 0 from link 3",
-            "add 10.0.0.5/24 to link 2",
-            "add route 0.0.0.0/0 via 10.0.0.1 metric 0 to link 2",
+            "remove route 0.0.0.0/0 via 10.5.0.1 metric 0 from eth1",
+            "add 10.0.0.5/24 to eth0",
+            "add route 0.0.0.0/0 via 10.0.0.1 metric 0 to eth0",
         ],
     );
 }
