@@ -1,22 +1,20 @@
 //! The command line: what can be asked, and the manual of each command as its help text.
 
 pub mod complete;
-mod duration;
 mod forward;
 mod kubectl;
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 use lkc_protocol::message::Cni;
 
 use crate::{
-    config::{ClusterName, Encrypt},
+    config::{ClusterName, Encrypt, Overrides, duration},
     control::Goal,
 };
 
-pub use duration::{HumanDuration, parse as parse_duration};
 pub use forward::ForwardArg;
 pub use kubectl::shield as shield_kubectl;
 
@@ -167,7 +165,7 @@ pub struct Up {
     pub index: Option<u8>,
     /// Address of the node, with or without prefix length: 192.100.0.10/24
     #[arg(long, value_name = "ADDRESS", value_parser = parse_address, conflicts_with = "all")]
-    pub address: Option<(IpAddr, Option<u8>)>,
+    pub address: Option<String>,
     /// Who provides the pod network: k3s' own flannel, or nobody until you install one
     #[arg(long, value_name = "CNI", value_parser = parse_cni)]
     pub cni: Option<Cni>,
@@ -177,10 +175,10 @@ pub struct Up {
     /// Where to stop waiting: a rung of the ladder, an object, or none [default: node, or api without a CNI]
     #[arg(long, value_name = "GOAL")]
     pub wait: Option<WaitFor>,
-    /// How long to wait at most: 90s, 5m, 1h30m
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
-    pub timeout: HumanDuration,
-    /// Open a further forward: PORT, HOST:GUEST or HOST:ADDRESS:GUEST; may be repeated
+    /// How long to wait at most: 90s, 5m, 1h30m [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub timeout: Option<Duration>,
+    /// Open a further forward: PORT, HOST:GUEST or HOST:ADDRESS:GUEST, with NAME= in front if you like; may be repeated
     #[arg(long, value_name = "HOST:GUEST", conflicts_with = "all")]
     pub forward: Vec<ForwardArg>,
     /// Keep the link encrypted even where only this host's kernel stands between its ends
@@ -189,10 +187,18 @@ pub struct Up {
 }
 
 impl Up {
-    /// What the flag asks for.
+    /// What the flags say of the cluster.
     #[must_use]
-    pub fn encrypt(&self) -> Option<Encrypt> {
-        self.encrypt.then_some(Encrypt::Always)
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            index: self.index.map(i64::from),
+            address: self.address.clone(),
+            cni: self.cni.map(|cni| cni.to_string()),
+            encrypt: self.encrypt.then(|| Encrypt::Always.to_string()),
+            k3s_binary: self.k3s.clone(),
+            forwards: self.forward.iter().map(ToString::to_string).collect(),
+            ..Overrides::default()
+        }
     }
 }
 
@@ -208,8 +214,8 @@ pub struct Down {
     #[command(flatten)]
     pub which: WhichOrAll,
     /// How long to wait at most
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration)]
-    pub timeout: HumanDuration,
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration::parse)]
+    pub timeout: Duration,
 }
 
 /// Stop a cluster and bring it up again
@@ -227,8 +233,8 @@ pub struct Restart {
     #[arg(long, value_name = "GOAL")]
     pub wait: Option<WaitFor>,
     /// How long to wait at most
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
-    pub timeout: HumanDuration,
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration::parse)]
+    pub timeout: Duration,
 }
 
 /// Stop a cluster and remove all of it: machine, data, kubeconfig
@@ -246,8 +252,8 @@ pub struct Delete {
     #[arg(short, long)]
     pub yes: bool,
     /// How long to wait at most
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration)]
-    pub timeout: HumanDuration,
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration::parse)]
+    pub timeout: Duration,
 }
 
 /// Show how clusters stand
@@ -298,8 +304,8 @@ pub struct Wait {
     #[arg(long = "for", value_name = "GOAL")]
     pub goals: Vec<Goal>,
     /// How long to wait at most
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
-    pub timeout: HumanDuration,
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration::parse)]
+    pub timeout: Duration,
 }
 
 /// Print a cluster's kubeconfig, or merge it into your own
@@ -364,6 +370,7 @@ Forwards:
   5432                    port 5432 to port 5432 of the guest
   15432:5432              port 15432 to port 5432 of the guest
   15432:10.43.0.20:5432   port 15432 to a service or pod
+  db=15432:5432           the same as 15432:5432, called db
 
 Examples:
   lkc-host forward
@@ -503,7 +510,7 @@ impl std::str::FromStr for WaitFor {
     }
 }
 
-/// A positional argument of `forward`: a cluster begins with a letter, a forward with a digit.
+/// A positional argument of `forward`: a forward has a digit in front or a `=` in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClusterOrForward {
     /// A cluster's name.
@@ -516,7 +523,7 @@ impl std::str::FromStr for ClusterOrForward {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        if text.starts_with(|first: char| first.is_ascii_alphabetic()) && !text.contains('=') {
             text.parse().map(Self::Cluster)
         } else {
             text.parse().map(Self::Forward)
@@ -524,7 +531,7 @@ impl std::str::FromStr for ClusterOrForward {
     }
 }
 
-fn parse_address(text: &str) -> Result<(IpAddr, Option<u8>), String> {
+fn parse_address(text: &str) -> Result<String, String> {
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
@@ -533,18 +540,11 @@ fn parse_address(text: &str) -> Result<(IpAddr, Option<u8>), String> {
         .parse()
         .map_err(|_| format!("`{address}` is not an IP address"))?;
     let most = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = match prefix {
-        None => None,
-        Some(digits) => match digits.parse() {
-            Ok(length) if (1..=most).contains(&length) => Some(length),
-            _ => {
-                return Err(format!(
-                    "`{digits}` is not a prefix length from 1 to {most}"
-                ));
-            }
-        },
-    };
-    Ok((address, prefix))
+    match prefix.map(str::parse::<u8>) {
+        None => Ok(text.to_owned()),
+        Some(Ok(length)) if (1..=most).contains(&length) => Ok(text.to_owned()),
+        Some(_) => Err(format!("`{text}` has no prefix length from 1 to {most}")),
+    }
 }
 
 fn parse_cni(text: &str) -> Result<Cni, String> {

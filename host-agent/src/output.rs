@@ -19,6 +19,7 @@ mod table;
 use std::{
     fmt,
     io::{self, IsTerminal, Write},
+    process::ExitCode,
 };
 
 use serde::Serialize;
@@ -78,6 +79,12 @@ impl Output {
     #[must_use]
     pub fn paint(&self) -> Paint {
         self.stdout
+    }
+
+    /// Columns of the terminal.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
     }
 
     /// Prints a result, with a line end if it has none.
@@ -175,11 +182,42 @@ impl Output {
         }
     }
 
-    /// Says why the program ends by a signal.
-    pub fn interrupted(&self, text: &str) {
-        if !text.is_empty() {
-            self.talk(text);
+    /// Says that a signal ended the program, and what goes on without it.
+    pub fn interrupted(&self, name: &str, code: u8, goes_on: &str) {
+        if self.is_json() {
+            let event = serde_json::json!({ "event": name, "code": code, "message": goes_on });
+            // A reader that went away needs no last word.
+            let _ = self.json_line(&event);
+        } else if !goes_on.is_empty() {
+            self.talk(goes_on);
         }
+    }
+
+    /// Prints a line of a log, already sanitised; an object for programs.
+    ///
+    /// # Errors
+    /// As [`Output::result`].
+    pub fn log_line(&self, line: &str) -> Result<(), CommandError> {
+        if self.is_json() {
+            self.json_line(&serde_json::json!({ "text": line }))
+        } else {
+            self.result(&format!("{line}\n"))
+        }
+    }
+
+    /// Sends the program's own log to stderr, as much of it as `-v` asks for.
+    pub fn install_log(&self, verbose: u8) {
+        let level = match verbose {
+            0 => return,
+            1 => "info,lkc_host=debug",
+            _ => "trace",
+        };
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+            .with_ansi(self.stderr != Paint::PLAIN)
+            .with_writer(io::stderr);
+        // Only a second call fails, and the first one's log is as good.
+        let _ = log.try_init();
     }
 
     fn to_stderr(&self, text: &str) {
@@ -187,6 +225,14 @@ impl Output {
         // There is nobody left to tell when stderr is closed.
         let _ = write!(io::stderr().lock(), "{text}{end}");
     }
+}
+
+/// Prints clap's answer: help and version as a result, mistakes as talk. Returns the exit code.
+#[must_use]
+pub fn usage(answer: &clap::Error) -> ExitCode {
+    // There is nobody left to tell when the stream is closed.
+    let _ = answer.print();
+    ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(Kind::Usage.exit_code()))
 }
 
 /// The reader of stdout went away; the program ends without a word.

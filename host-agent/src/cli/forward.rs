@@ -1,6 +1,7 @@
-//! Forwards as people write them: `5432`, `15432:5432`, `15432:10.43.0.20:5432`.
+//! Forwards as people write them: `5432`, `15432:5432`, `db=15432:10.43.0.20:5432`.
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
@@ -10,6 +11,8 @@ use crate::config::ForwardSpec;
 /// A forward without the addresses it listens on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardArg {
+    /// What the user calls it.
+    pub name: Option<String>,
     /// Port on the host.
     pub host_port: u16,
     /// Address in the guest.
@@ -19,13 +22,16 @@ pub struct ForwardArg {
 }
 
 impl ForwardArg {
-    /// The forward that listens on `bind`, or on both loopback addresses. It is called after its
-    /// port on the host.
+    /// The forward that listens on `bind`, or on both loopback addresses. Without a name it is
+    /// called after its port on the host.
     #[must_use]
     pub fn to_spec(&self, bind: Option<IpAddr>) -> ForwardSpec {
         let loopback = || vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         ForwardSpec {
-            name: format!("port-{}", self.host_port),
+            name: self
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("port-{}", self.host_port)),
             bind: bind.map_or_else(loopback, |address| vec![address]),
             host_port: self.host_port,
             guest_host: self.guest_host.clone(),
@@ -38,13 +44,17 @@ impl FromStr for ForwardArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let Some((host_port, target)) = text.split_once(':') else {
-            let port = port(text, text)?;
-            return Ok(Self::to_guest(port, port));
+        let (name, ports) = match text.split_once('=') {
+            Some((name, ports)) => (Some(forward_name(name)?), ports),
+            None => (None, text),
+        };
+        let Some((host_port, target)) = ports.split_once(':') else {
+            let port = port(ports, text)?;
+            return Ok(Self::to_guest(name, port, port));
         };
         let host_port = port(host_port, text)?;
         let Some((guest_host, guest_port)) = target.rsplit_once(':') else {
-            return Ok(Self::to_guest(host_port, port(target, text)?));
+            return Ok(Self::to_guest(name, host_port, port(target, text)?));
         };
         let bare = guest_host
             .strip_prefix('[')
@@ -60,21 +70,55 @@ impl FromStr for ForwardArg {
                 "put the IPv6 address of `{text}` into brackets: {host_port}:[{guest_host}]:{guest_port}"
             ));
         }
+        let guest_port = port(guest_port, text)?;
         Ok(Self {
+            name,
             host_port,
             guest_host: address.to_owned(),
-            guest_port: port(guest_port, text)?,
+            guest_port,
         })
     }
 }
 
+impl fmt::Display for ForwardArg {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.name {
+            write!(formatter, "{name}=")?;
+        }
+        let Self {
+            host_port,
+            guest_host,
+            guest_port,
+            ..
+        } = self;
+        if guest_host.contains(':') {
+            write!(formatter, "{host_port}:[{guest_host}]:{guest_port}")
+        } else {
+            write!(formatter, "{host_port}:{guest_host}:{guest_port}")
+        }
+    }
+}
+
 impl ForwardArg {
-    fn to_guest(host_port: u16, guest_port: u16) -> Self {
+    fn to_guest(name: Option<String>, host_port: u16, guest_port: u16) -> Self {
         Self {
+            name,
             host_port,
             guest_host: Ipv4Addr::LOCALHOST.to_string(),
             guest_port,
         }
+    }
+}
+
+fn forward_name(name: &str) -> Result<String, String> {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let begins_well = name.starts_with(|first: char| first.is_ascii_lowercase());
+    if begins_well && name.len() <= 40 && name.bytes().all(legal) {
+        Ok(name.to_owned())
+    } else {
+        Err(format!(
+            "`{name}` is not a name of a forward: at most 40 of a-z, 0-9 and -, a letter first"
+        ))
     }
 }
 
@@ -109,6 +153,7 @@ mod tests {
         );
         assert_eq!(read("80:[fd00::1]:8080"), (80, "fd00::1".into(), 8080));
         assert_eq!(read("80:localhost:8080"), (80, "localhost".into(), 8080));
+        assert_eq!(read("db=15432:5432"), (15432, "127.0.0.1".into(), 5432));
     }
 
     #[test]
@@ -124,6 +169,9 @@ mod tests {
             "80:fd00::1:80",
             "80:10.0.0.1:",
             "a:b",
+            "DB=1",
+            "=1",
+            "db=",
         ]
         .iter()
         .map(|text| match text.parse::<ForwardArg>() {
@@ -142,7 +190,17 @@ mod tests {
         80:fd00::1:80: put the IPv6 address of `80:fd00::1:80` into brackets: 80:[fd00::1]:80
         80:10.0.0.1:: `` in `80:10.0.0.1:` is not a port from 1 to 65535
         a:b: `a` in `a:b` is not a port from 1 to 65535
+        DB=1: `DB` is not a name of a forward: at most 40 of a-z, 0-9 and -, a letter first
+        =1: `` is not a name of a forward: at most 40 of a-z, 0-9 and -, a letter first
+        db=: `` in `db=` is not a port from 1 to 65535
         ");
+    }
+
+    #[test]
+    fn forwards_survive_being_written() {
+        for text in ["80:127.0.0.1:80", "db=80:[fd00::1]:8080"] {
+            assert_eq!(text.parse::<ForwardArg>().unwrap().to_string(), text);
+        }
     }
 
     #[test]

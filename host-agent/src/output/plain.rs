@@ -2,20 +2,42 @@
 
 use std::collections::HashMap;
 
-use lkc_protocol::message::RungState;
+use lkc_protocol::message::{Rung, RungState};
 
-use super::steps::Row;
+use super::{Paint, steps, steps::Row, table::phase};
+use crate::control::{ClusterStatus, Goal, Phase};
 
 /// Remembers what was said of each step.
 #[derive(Debug, Default)]
 pub struct ChangedRows {
     said: HashMap<String, Row>,
+    phase: Option<Phase>,
 }
 
 impl ChangedRows {
     /// The rows that say something new. Pending steps are silent until they begin, or come back.
     pub(super) fn handle(&mut self, rows: Vec<Row>) -> Vec<Row> {
         rows.into_iter().filter(|row| self.is_news(row)).collect()
+    }
+
+    /// What is new about a cluster that is watched, each line with its name.
+    #[must_use]
+    pub fn watch_lines(&mut self, cluster: &ClusterStatus, paint: Paint) -> Vec<String> {
+        let name = &cluster.name;
+        let mut lines = Vec::new();
+        if self.phase.replace(cluster.phase) != Some(cluster.phase) {
+            lines.push(format!("{name}  {}", phase(cluster.phase)));
+        }
+        if cluster.phase == Phase::Down {
+            self.said.clear();
+            return lines;
+        }
+        let rows = self.handle(steps::rows(cluster, &[Goal::Rung(Rung::System)]));
+        let shown = rows
+            .iter()
+            .map(|row| row.line(paint, usize::MAX, "…", None));
+        lines.extend(shown.map(|line| format!("{name}{line}")));
+        lines
     }
 
     fn is_news(&mut self, row: &Row) -> bool {
@@ -41,6 +63,33 @@ mod tests {
             detail: detail.into(),
             ready_after_ms: None,
         }]
+    }
+
+    #[test]
+    fn a_watched_cluster_is_told_apart() {
+        use crate::output::sample;
+        let mut rows = ChangedRows::default();
+        let mut lines = rows.watch_lines(&sample::starting(), Paint::PLAIN);
+        lines.push("---".into());
+        lines.extend(rows.watch_lines(&sample::up(), Paint::PLAIN));
+        lines.push("---".into());
+        lines.extend(rows.watch_lines(&sample::up(), Paint::PLAIN));
+        lines.extend(rows.watch_lines(&sample::down(), Paint::PLAIN));
+        insta::assert_snapshot!(lines.join("\n"), @"
+        k3s-dev  starting
+        k3s-dev  ✓ sandbox    started                                     0.2 s
+        k3s-dev  ✓ agent      lkc-guest 0.1.0, link up                    0.3 s
+        k3s-dev  ✓ network    192.100.0.10/24 on eth0                     0.3 s
+        k3s-dev  ✓ k3s        running (simulated; no containers)          0.4 s
+        k3s-dev  … api        /readyz answers 500: etcd failed
+        ---
+        k3s-dev  up
+        k3s-dev  ✓ api        /readyz ok                                  0.9 s
+        k3s-dev  ✓ node       k3s-dev Ready                               1.4 s
+        k3s-dev  ✓ system     3 of 3 available                            2.0 s
+        ---
+        k3s-dev  down
+        ");
     }
 
     #[test]
