@@ -10,6 +10,7 @@
 //! root the sandbox separates clusters from each other; it is no wall against hostile workloads,
 //! which have the rights of a privileged container.
 
+mod cgroup;
 mod directories;
 mod enter;
 mod init;
@@ -49,6 +50,9 @@ pub const ENTER_COMMAND: &str = "sandbox-enter";
 pub const INIT_COMMAND: &str = "sandbox-init";
 
 const PROBE_OPTION: &str = "--probe";
+
+/// Tells `sandbox-init` that it is in a control group of its own.
+const OWN_GROUP_OPTION: &str = "--own-cgroup";
 
 /// This very program, also after its file was replaced by a newer one.
 const SELF: &str = "/proc/self/exe";
@@ -153,6 +157,10 @@ fn clean(state_dir: &Path, agent_socket: &Path) -> Result<(), MachineError> {
             }
             _ => {}
         }
+    }
+    if let Err(error) = cgroup::remove(state_dir) {
+        // An empty group harms nobody, and the next start or deletion meets it again.
+        tracing::warn!(%error, "the sandbox's control group stays for now");
     }
     Record::remove(state_dir).map_err(MachineError::io("remove the record in", state_dir))
 }

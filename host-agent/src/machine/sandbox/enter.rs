@@ -16,7 +16,7 @@ use nix::unistd::{close, getegid, geteuid, setsid};
 
 use super::record::Record;
 use super::report::{Failure, FailureKind, Report, SandboxMode};
-use super::{INIT_COMMAND, MAX_SPEC_BYTES, PROBE_OPTION, SELF};
+use super::{INIT_COMMAND, MAX_SPEC_BYTES, OWN_GROUP_OPTION, PROBE_OPTION, SELF, cgroup};
 use crate::machine::MachineSpec;
 
 /// Runs `sandbox-enter` with the arguments that follow its name. The specification comes as JSON on
@@ -56,9 +56,11 @@ fn enter() -> Result<(), Failure> {
         SandboxMode::Root => "root",
         SandboxMode::UserNamespace => "user",
     };
+    let own_group = mode == SandboxMode::Root && cgroup::enter(&spec);
     let mut init = Command::new(SELF)
         .arg0("lkc-host")
         .args([INIT_COMMAND, mode_argument])
+        .args(own_group.then_some(OWN_GROUP_OPTION))
         .current_dir("/")
         .stdin(Stdio::piped())
         .spawn()
@@ -95,7 +97,13 @@ fn unshare_all() -> Result<SandboxMode, Failure> {
         }
     }
     let (uid, gid) = (geteuid(), getegid());
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(refused("enter a user namespace"))?;
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| match errno {
+        // What the kernel means is a limit, not a disk.
+        Errno::ENOSPC => Failure::of(FailureKind::Namespaces, "enter a user namespace")(
+            "no more of them are allowed",
+        ),
+        errno => refused("enter a user namespace")(errno),
+    })?;
     for (file, line) in [
         ("/proc/self/setgroups", "deny".to_owned()),
         ("/proc/self/uid_map", format!("0 {uid} 1")),

@@ -19,7 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::report::{Failure, FailureKind, Report, SandboxMode};
 use super::supervisor::{Action, Event, Supervisor};
-use super::{EXIT_FILE, MAX_SPEC_BYTES, interface, root};
+use super::{EXIT_FILE, MAX_SPEC_BYTES, OWN_GROUP_OPTION, interface, root};
 use crate::machine::{GUEST_PROGRAM_DIR, MachineExit, MachineSpec};
 
 /// Runs `sandbox-init` with the arguments that follow its name. Only `sandbox-enter` calls it.
@@ -40,6 +40,7 @@ fn run(args: &[OsString]) -> Result<(), Failure> {
         Some("user") => SandboxMode::UserNamespace,
         _ => return Err(Failure::at("start")("only sandbox-enter may start this")),
     };
+    let own_group = args.iter().any(|arg| arg == OWN_GROUP_OPTION);
     if std::process::id() != 1 {
         return Err(Failure::at("start")("not the first process of a sandbox"));
     }
@@ -52,7 +53,7 @@ fn run(args: &[OsString]) -> Result<(), Failure> {
         .mode(0o600)
         .open(spec.state_dir.join(EXIT_FILE))
         .map_err(Failure::at("make the exit file"))?;
-    root::enter(&spec, mode)?;
+    root::enter(&spec, mode, own_group)?;
     sethostname(&spec.name).map_err(Failure::of_errno(FailureKind::Other, "set the hostname"))?;
     File::open("/dev/null")
         .and_then(|null| dup2_stdin(null).map_err(Into::into))

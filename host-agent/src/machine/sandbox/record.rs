@@ -94,9 +94,13 @@ impl Record {
     }
 }
 
-/// FNV-1a over everything in the specification. It has to notice change, not to resist attack.
+/// Tells whether two specifications are the same.
 pub(super) fn digest(spec: &MachineSpec) -> String {
-    let bytes = serde_json::to_vec(spec).unwrap_or_default();
+    fingerprint(&serde_json::to_vec(spec).unwrap_or_default())
+}
+
+/// FNV-1a: has to notice change, not to resist attack.
+pub(super) fn fingerprint(bytes: &[u8]) -> String {
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });

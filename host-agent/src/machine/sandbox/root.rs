@@ -16,7 +16,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::pivot_root;
 
 use super::report::{Failure, FailureKind, SandboxMode};
-use super::{MACHINE_ID_FILE, RANCHER_DIR, ROOT_DIR, VAR_DIR};
+use super::{MACHINE_ID_FILE, RANCHER_DIR, ROOT_DIR, VAR_DIR, cgroup};
 use crate::machine::{
     GUEST_CONFIG_DIR, GUEST_PROGRAM_DIR, GUEST_RUNTIME_DIR, MachineSpec, Programs,
 };
@@ -51,7 +51,7 @@ const RUNTIME_FLAGS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 const KERNEL_FLAGS: MsFlags = RUNTIME_FLAGS.union(MsFlags::MS_NOEXEC);
 
 /// Builds the new root and moves into it; what is not in it is out of reach afterwards.
-pub(super) fn enter(spec: &MachineSpec, mode: SandboxMode) -> Result<(), Failure> {
+pub(super) fn enter(spec: &MachineSpec, mode: SandboxMode, own_group: bool) -> Result<(), Failure> {
     set_propagation("/", MsFlags::MS_PRIVATE)?;
     let root = NewRoot {
         path: spec.state_dir.join(ROOT_DIR),
@@ -62,6 +62,9 @@ pub(super) fn enter(spec: &MachineSpec, mode: SandboxMode) -> Result<(), Failure
     root.persistent(&spec.state_dir)?;
     root.temporary()?;
     root.kernel()?;
+    if own_group {
+        cgroup::mount(&root.path)?;
+    }
     match mode {
         SandboxMode::Root => root.all_devices()?,
         SandboxMode::UserNamespace => root.few_devices()?,

@@ -355,6 +355,82 @@ async fn a_start_that_fails_says_why_and_leaves_nothing_running() {
     assert!(matches!(error, MachineError::BadSpec { what: "file", .. }));
 }
 
+#[tokio::test]
+async fn roots_machine_has_a_control_group_that_goes_with_it() {
+    if !can_enter() {
+        return;
+    }
+    let mut lab = Lab::new(
+        "mkdir -p $(grep ' - cgroup2 ' /proc/self/mountinfo | cut -d' ' -f5)/kubepods/pod1
+        grep ^0: /proc/self/cgroup > /run/lkc/say; exec sleep 3600",
+    );
+    let group = super::cgroup::group_of(&lab.spec.state_dir);
+    let Some(group) = group.filter(|_| probe().unwrap() == SandboxMode::Root) else {
+        println!("not needed: only root has a group to make one in");
+        return;
+    };
+    let machine = machine::start(&lab.spec).await.unwrap();
+    assert_eq!(lab.hear().await, "0::/init");
+    assert!(group.join("kubepods/pod1").is_dir());
+    let members = fs::read_to_string(group.join("init/cgroup.procs")).unwrap();
+    let first = machine.pid().to_string();
+    assert!(members.lines().any(|pid| pid == first), "{members}");
+    machine.stop(GRACE).await.unwrap();
+    assert!(!group.exists());
+}
+
+#[test]
+fn a_kernel_that_refuses_is_named() {
+    if !can_enter() {
+        return;
+    }
+    let probe_without = |setting: &str| {
+        let script = format!(
+            "{setting}; exec setpriv --bounding-set=-all,+setfcap \"$0\" sandbox-enter --probe"
+        );
+        Command::new("unshare")
+            .args(["--user", "--map-root-user", "sh", "-c", &script])
+            .arg(std::env::current_exe().unwrap())
+            .output()
+            .unwrap()
+    };
+    let output = probe_without("echo 0 > /proc/sys/user/max_user_namespaces");
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        report.contains(r#""kind":"namespaces","step":"enter a user namespace","why":"no more"#),
+        "{report}"
+    );
+    let output = probe_without(":");
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(report, "{\"entered\":\"user_namespace\"}\n");
+}
+
+#[tokio::test]
+async fn a_masked_proc_is_named() {
+    if !can_enter() || !geteuid().is_root() {
+        return;
+    }
+    let lab = Lab::new(IDLE);
+    super::directories::make_private(&lab.spec.state_dir).unwrap();
+    super::directories::prepare(&lab.spec).unwrap();
+    let mut enter = Command::new("unshare")
+        .args(["--mount", "sh", "-c"])
+        .arg(
+            "mount -t tmpfs tmpfs /proc/bus &&
+             exec setpriv --bounding-set=-all,+setfcap \"$0\" sandbox-enter",
+        )
+        .arg(std::env::current_exe().unwrap())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let spec = serde_json::to_vec(&lab.spec).unwrap();
+    enter.stdin.take().unwrap().write_all(&spec).unwrap();
+    let output = enter.wait_with_output().unwrap();
+    let reports = String::from_utf8(output.stdout).unwrap();
+    assert!(reports.contains(r#""kind":"proc""#), "{reports}");
+}
+
 #[test]
 fn root_enters_as_root_and_others_in_a_user_namespace() {
     if !can_enter() {
