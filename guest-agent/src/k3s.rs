@@ -6,7 +6,7 @@
 
 pub mod credentials;
 pub mod dropin;
-mod encoding;
+pub(crate) mod encoding;
 pub mod process;
 
 use std::path::{Path, PathBuf};

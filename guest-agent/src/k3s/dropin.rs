@@ -4,6 +4,7 @@
 //! its type; so no value can become another key, a number or a truth value.
 
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{ErrorKind, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -179,15 +180,41 @@ impl std::fmt::Debug for Dropin {
     }
 }
 
-/// The role that was written last, none when nothing was.
+/// What the file that is there says of its node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Role of the node.
+    pub role: K3sRole,
+    /// Name of its object.
+    pub node_name: String,
+}
+
+/// What was written last, none when nothing was.
 #[must_use]
-pub fn written_role(paths: &K3sPaths) -> Option<K3sRole> {
+pub fn written(paths: &K3sPaths) -> Option<Written> {
     let text = std::fs::read_to_string(paths.dropin_path()).ok()?;
-    match text.lines().next()?.strip_prefix(HEADER)? {
-        "server" => Some(K3sRole::Server),
-        "agent" => Some(K3sRole::Agent),
-        _ => None,
-    }
+    let role = match text.lines().next()?.strip_prefix(HEADER)? {
+        "server" => K3sRole::Server,
+        "agent" => K3sRole::Agent,
+        _ => return None,
+    };
+    let quoted = text
+        .lines()
+        .find_map(|line| line.strip_prefix("node-name: "))?;
+    let name = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    Some(Written {
+        role,
+        node_name: node_name(name).ok()?.to_owned(),
+    })
+}
+
+/// A number that differs, as good as surely, when the file's content does.
+pub(super) fn fingerprint(paths: &K3sPaths) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    std::fs::read(paths.dropin_path())
+        .unwrap_or_default()
+        .hash(&mut hasher);
+    hasher.finish()
 }
 
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! The credentials as they are in k3s' kubeconfig, now and whenever they change.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +8,8 @@ use lkc_protocol::message::KubeconfigValues;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::FileWatch;
+use super::{FileWatch, describe};
 use crate::k3s::credentials::{self, CredentialsError};
-use crate::readiness::one_line;
 
 /// How long a file that cannot be used stays unmentioned: k3s may be in the middle of writing it.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -66,7 +65,7 @@ pub async fn follow_kubeconfig(
 }
 
 async fn follow_once(
-    path: &PathBuf,
+    path: &Path,
     state: &watch::Sender<KubeconfigState>,
     reread: &Notify,
 ) -> std::io::Result<()> {
@@ -94,7 +93,7 @@ async fn follow_once(
     }
 }
 
-fn look(path: &PathBuf) -> KubeconfigState {
+fn look(path: &Path) -> KubeconfigState {
     match credentials::read(path) {
         Ok(values) => KubeconfigState::Values(Arc::new(values)),
         Err(CredentialsError::Read(error)) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -118,11 +117,4 @@ fn publish(state: &watch::Sender<KubeconfigState>, seen: KubeconfigState) {
         }
         differs
     });
-}
-
-fn describe(error: &CredentialsError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => one_line(&format!("{error}: {source}")),
-        None => one_line(&error.to_string()),
-    }
 }

@@ -36,7 +36,7 @@ fn push_visible(line: &mut String, character: char) {
     match character {
         '\t' => line.push(' '),
         _ if character.is_control() || is_bidi_control(character) => {
-            line.extend(character.escape_default())
+            line.extend(character.escape_default());
         }
         _ => line.push(character),
     }

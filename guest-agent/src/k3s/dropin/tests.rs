@@ -169,11 +169,18 @@ fn what_is_not_accepted() {
 fn it_is_written_once_and_only_for_its_owner() {
     let directory = tempfile::tempdir().unwrap();
     let paths = K3sPaths::below(directory.path(), "k3s");
-    assert_eq!(written_role(&paths), None);
+    assert_eq!(written(&paths), None);
+    let nothing = fingerprint(&paths);
     let dropin = Dropin::new(&request()).unwrap();
     assert!(dropin.write(&paths).unwrap());
     assert!(!dropin.write(&paths).unwrap());
-    assert_eq!(written_role(&paths), Some(K3sRole::Server));
+    let found = Written {
+        role: K3sRole::Server,
+        node_name: "k3s-dev".to_owned(),
+    };
+    assert_eq!(written(&paths), Some(found));
+    let first = fingerprint(&paths);
+    assert_ne!(first, nothing);
     let mode = std::fs::metadata(paths.dropin_path())
         .unwrap()
         .permissions()
@@ -183,6 +190,7 @@ fn it_is_written_once_and_only_for_its_owner() {
     let mut other = request();
     other.node_ip = "192.100.0.11".to_owned();
     assert!(Dropin::new(&other).unwrap().write(&paths).unwrap());
+    assert_ne!(fingerprint(&paths), first);
     let left: Vec<_> = std::fs::read_dir(paths.dropin_path().parent().unwrap())
         .unwrap()
         .collect();

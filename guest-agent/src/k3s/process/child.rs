@@ -10,6 +10,7 @@ use lkc_protocol::message::K3sRole;
 use nix::libc;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 
@@ -83,7 +84,7 @@ impl K3sChild {
         }
         Ok(Some(Self {
             id,
-            wait: Wait::Pidfd(AsyncFd::new(descriptor)?),
+            wait: Wait::Pidfd(descriptor),
         }))
     }
 
@@ -159,8 +160,11 @@ fn open_log(path: &Path) -> std::io::Result<File> {
     Ok(log)
 }
 
-#[expect(unsafe_code, reason = "neither std nor nix has pidfd_open")]
-fn open_pidfd(pid: u32) -> std::io::Result<OwnedFd> {
+#[expect(
+    unsafe_code,
+    reason = "neither std nor nix has pidfd_open, and registering is unsafe"
+)]
+fn open_pidfd(pid: u32) -> std::io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the call takes two integers and returns a new descriptor or -1; it is close-on-exec.
     let result = unsafe {
         libc::syscall(
@@ -174,5 +178,7 @@ fn open_pidfd(pid: u32) -> std::io::Result<OwnedFd> {
     }
     let descriptor = i32::try_from(result).map_err(std::io::Error::other)?;
     // SAFETY: the kernel has just handed out this descriptor and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    // SAFETY: an OwnedFd always gives the same descriptor and keeps it open until it is dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
 }

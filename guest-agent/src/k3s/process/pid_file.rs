@@ -18,6 +18,8 @@ pub(super) struct ProcessId {
 pub(super) struct PidFile {
     pub(super) process: ProcessId,
     pub(super) role: K3sRole,
+    /// Fingerprint of the configuration that it was started with.
+    pub(super) configuration: u64,
 }
 
 impl ProcessId {
@@ -55,10 +57,11 @@ impl PidFile {
         let directory = path.parent().ok_or(ErrorKind::InvalidInput)?;
         std::fs::create_dir_all(directory)?;
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        let ProcessId { pid, start_time } = self.process;
         writeln!(
             file,
-            "{} {} {}",
-            self.process.pid, self.process.start_time, self.role
+            "{pid} {start_time} {} {}",
+            self.role, self.configuration
         )?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
@@ -73,9 +76,11 @@ impl PidFile {
             "agent" => K3sRole::Agent,
             _ => return None,
         };
+        let configuration = words.next()?.parse().ok()?;
         Some(Self {
             process: ProcessId { pid, start_time },
             role,
+            configuration,
         })
     }
 }
@@ -116,9 +121,11 @@ mod tests {
         let path = directory.path().join("run").join("k3s.pid");
         assert_eq!(PidFile::read_alive(&path), None);
 
+        let process = ProcessId::of(std::process::id()).unwrap();
         let own = PidFile {
-            process: ProcessId::of(std::process::id()).unwrap(),
+            process,
             role: K3sRole::Server,
+            configuration: 7,
         };
         own.write(&path).unwrap();
         assert_eq!(PidFile::read_alive(&path), Some(own));
@@ -135,7 +142,15 @@ mod tests {
         .unwrap();
         assert_eq!(PidFile::read_alive(&path), None);
 
-        for text in ["", "1 2 server", "-1 2 server", "x", "42", "42 1 other"] {
+        for text in [
+            "",
+            "1 2 server 3",
+            "-1 2 server 3",
+            "x",
+            "42",
+            "42 1 other 3",
+            "42 1 server",
+        ] {
             std::fs::write(&path, text).unwrap();
             assert_eq!(PidFile::read_alive(&path), None, "{text}");
         }

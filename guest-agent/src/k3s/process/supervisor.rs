@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use lkc_protocol::message::K3sRole;
+use lkc_protocol::message::{K3sConfigured, K3sRole};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,9 @@ use super::pid_file::{self, PidFile};
 use super::policy::RestartPolicy;
 use super::version::{Version, VersionError, probe_version};
 use crate::k3s::K3sPaths;
+use crate::k3s::dropin::{self, Dropin, DropinError};
 use crate::logs;
+use crate::observe::describe;
 use crate::readiness::{K3sState, MAX_TAIL_LINES, Observation, one_line};
 
 /// How long a restart for a changed configuration waits for the old process before it kills it.
@@ -31,16 +33,12 @@ pub struct K3s {
     requests: mpsc::Sender<Request>,
 }
 
-/// Whether k3s was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Started(
-    /// False when it ran already.
-    pub bool,
-);
-
 /// Why k3s does not run.
 #[derive(Debug, Error)]
 pub enum K3sError {
+    /// Its configuration cannot be written.
+    #[error("cannot configure k3s")]
+    Configuration(#[from] DropinError),
     /// The program is not there, or is not one.
     #[error("cannot start k3s")]
     Version(#[from] VersionError),
@@ -65,10 +63,13 @@ pub enum K3sError {
 }
 
 enum Request {
+    Configure {
+        dropin: Dropin,
+        answer: oneshot::Sender<Result<K3sConfigured, K3sError>>,
+    },
     Ensure {
         role: K3sRole,
-        restart: bool,
-        answer: oneshot::Sender<Result<Started, K3sError>>,
+        answer: oneshot::Sender<Result<bool, K3sError>>,
     },
     Stop {
         grace: Duration,
@@ -81,7 +82,6 @@ impl K3s {
     /// The handle, and the task that the caller spawns and joins. The task finds a k3s that runs
     /// already, tells what happens to it as [`Observation`]s, and ends with the token; k3s itself
     /// goes on.
-    #[must_use]
     pub fn new(
         paths: K3sPaths,
         observations: mpsc::Sender<Observation>,
@@ -95,25 +95,30 @@ impl K3s {
             policy: RestartPolicy::default(),
             version: None,
             wanted: None,
+            configuration: 0,
             child: None,
             restart_at: None,
         };
         (Self { requests }, supervisor.run(receiver))
     }
 
-    /// Has k3s running in this role: finds it, starts it, or starts it anew when `restart` is set
-    /// because its configuration has changed. Returns when the process is there, which says nothing
-    /// about its API.
+    /// Writes the configuration and has k3s running with it.
+    ///
+    /// # Errors
+    /// When the file cannot be written, and as for [`Self::ensure_running`].
+    pub async fn configure(&self, dropin: Dropin) -> Result<K3sConfigured, K3sError> {
+        self.ask(|answer| Request::Configure { dropin, answer })
+            .await?
+    }
+
+    /// Has k3s running in this role: finds it, starts it, or starts it anew when its configuration
+    /// is another one than it was started with. Returns when the process is there, which says
+    /// nothing about its API. True when it was started.
     ///
     /// # Errors
     /// When it cannot be started or an old one cannot be ended.
-    pub async fn ensure_running(&self, role: K3sRole, restart: bool) -> Result<Started, K3sError> {
-        self.ask(|answer| Request::Ensure {
-            role,
-            restart,
-            answer,
-        })
-        .await?
+    pub async fn ensure_running(&self, role: K3sRole) -> Result<bool, K3sError> {
+        self.ask(|answer| Request::Ensure { role, answer }).await?
     }
 
     /// Stops k3s and keeps it stopped: SIGTERM, and SIGKILL to its process group after the grace.
@@ -124,9 +129,10 @@ impl K3s {
         self.ask(|answer| Request::Stop { grace, answer }).await?
     }
 
-    /// The API was ready: exits before now do not make a crash loop.
-    pub async fn handle_api_ready(&self) {
-        let _ = self.requests.send(Request::ApiReady).await;
+    /// The API was ready: exits before now do not make a crash loop. Never waits; when the task is
+    /// busy this is forgotten, and a longer run has the same effect.
+    pub fn handle_api_ready(&self) {
+        let _ = self.requests.try_send(Request::ApiReady);
     }
 
     async fn ask<T>(
@@ -150,6 +156,8 @@ struct Supervisor {
     version: Option<Version>,
     /// The role that k3s is to run in, none when it is to be stopped.
     wanted: Option<K3sRole>,
+    /// Fingerprint of the configuration that the child was started with.
+    configuration: u64,
     child: Option<K3sChild>,
     restart_at: Option<Instant>,
 }
@@ -198,6 +206,7 @@ impl Supervisor {
             Ok(Some(child)) => {
                 tracing::info!(pid = child.id.pid, role = %file.role, "found k3s running");
                 self.wanted = Some(file.role);
+                self.configuration = file.configuration;
                 self.child = Some(child);
                 if let Err(error) = self.know_version().await {
                     tracing::warn!(error = %describe(&error), "cannot tell the version of k3s");
@@ -215,12 +224,12 @@ impl Supervisor {
 
     async fn handle_request(&mut self, request: Request) {
         match request {
-            Request::Ensure {
-                role,
-                restart,
-                answer,
-            } => {
-                let result = self.ensure(role, restart).await;
+            Request::Configure { dropin, answer } => {
+                let result = self.configure(&dropin).await;
+                let _ = answer.send(result);
+            }
+            Request::Ensure { role, answer } => {
+                let result = self.ensure(role).await;
                 let _ = answer.send(result);
             }
             Request::Stop { grace, answer } => {
@@ -243,9 +252,16 @@ impl Supervisor {
         }
     }
 
-    async fn ensure(&mut self, role: K3sRole, restart: bool) -> Result<Started, K3sError> {
-        if self.child.is_some() && self.wanted == Some(role) && !restart {
-            return Ok(Started(false));
+    async fn configure(&mut self, dropin: &Dropin) -> Result<K3sConfigured, K3sError> {
+        let changed = dropin.write(&self.paths)?;
+        let started = self.ensure(dropin.role()).await?;
+        Ok(K3sConfigured { changed, started })
+    }
+
+    async fn ensure(&mut self, role: K3sRole) -> Result<bool, K3sError> {
+        let is_current = self.configuration == dropin::fingerprint(&self.paths);
+        if self.child.is_some() && self.wanted == Some(role) && is_current {
+            return Ok(false);
         }
         self.tell(K3sState::Starting).await;
         self.wanted = Some(role);
@@ -257,7 +273,7 @@ impl Supervisor {
             self.start(role).await
         };
         match started.await {
-            Ok(()) => Ok(Started(true)),
+            Ok(()) => Ok(true),
             Err(error) => {
                 self.wanted = None;
                 self.tell(K3sState::Failed {
@@ -271,6 +287,7 @@ impl Supervisor {
 
     async fn start(&mut self, role: K3sRole) -> Result<(), K3sError> {
         self.know_version().await?;
+        self.configuration = dropin::fingerprint(&self.paths);
         let spawn = |source| K3sError::Spawn {
             path: self.paths.binary.clone(),
             source,
@@ -280,6 +297,7 @@ impl Supervisor {
         let file = PidFile {
             process: child.id,
             role,
+            configuration: self.configuration,
         };
         if let Err(error) = file.write(&self.paths.pid_path()) {
             tracing::warn!(%error, "cannot write the pid file, the next agent will not find k3s");
@@ -402,13 +420,5 @@ impl Supervisor {
     }
 }
 
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,265 @@
+//! The observer: every task that observes k3s, and the ladder that they feed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::Stream;
+use lkc_protocol::message::{
+    ConfigureK3s, K3sConfigured, K3sRole, ObjectStatus, Snapshot, WatchObject,
+};
+use thiserror::Error;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::api::{ApiInputs, ClientState, follow_api};
+use super::kubeconfig::{KubeconfigState, follow_kubeconfig};
+use super::object::{WatchObjectError, watch_object};
+use crate::k3s::K3sPaths;
+use crate::k3s::dropin::{self, Dropin, DropinError};
+use crate::k3s::process::{K3s, K3sError};
+use crate::readiness::{ApiState, K3sState, Ladder, LadderConfig, NetworkState, Observation};
+
+/// Observations that wait to be folded.
+const QUEUE: usize = 64;
+
+/// The handle to everything that is observed. Clones lead to the same.
+#[derive(Clone)]
+pub struct Observer {
+    paths: Arc<K3sPaths>,
+    k3s: K3s,
+    observations: mpsc::Sender<Observation>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    kubeconfig: watch::Receiver<KubeconfigState>,
+    clients: watch::Receiver<ClientState>,
+    node_name: watch::Sender<Option<String>>,
+}
+
+/// The tasks behind an [`Observer`]. They end when their token is cancelled; k3s goes on.
+#[derive(Debug)]
+pub struct ObserverTasks(JoinSet<()>);
+
+/// Why k3s is not configured.
+#[derive(Debug, Error)]
+pub enum ConfigureError {
+    /// What was asked for cannot be.
+    #[error(transparent)]
+    Configuration(#[from] DropinError),
+    /// It could not be done.
+    #[error(transparent)]
+    K3s(#[from] K3sError),
+}
+
+impl Observer {
+    /// Begins to observe: finds a k3s that runs, reads its kubeconfig if there is one, and goes on
+    /// until the token is cancelled. Starts nothing by itself.
+    #[must_use]
+    pub fn start(paths: K3sPaths, cancel: &CancellationToken) -> (Self, ObserverTasks) {
+        let written = dropin::written(&paths);
+        let config = match &written {
+            Some(written) => LadderConfig {
+                role: written.role,
+                node_name: written.node_name.clone(),
+            },
+            None => LadderConfig {
+                role: K3sRole::Server,
+                node_name: String::new(),
+            },
+        };
+        let ladder = Ladder::new(config, Instant::now());
+        let (observations, observed) = mpsc::channel(QUEUE);
+        let (snapshot_sender, snapshots) = watch::channel(ladder.snapshot());
+        let (kubeconfig_sender, kubeconfig) = watch::channel(KubeconfigState::Absent);
+        let (client_sender, clients) = watch::channel(None);
+        let (process_sender, process) = watch::channel(0);
+        let (node_name, node_names) = watch::channel(written.map(|written| written.node_name));
+        let reread = Arc::new(Notify::new());
+        let (k3s, supervise) = K3s::new(paths.clone(), observations.clone(), cancel.clone());
+
+        let mut tasks = JoinSet::new();
+        tasks.spawn(supervise);
+        let path = paths.kubeconfig_path();
+        tasks.spawn(follow_kubeconfig(
+            path,
+            kubeconfig_sender,
+            Arc::clone(&reread),
+            cancel.clone(),
+        ));
+        let inputs = ApiInputs {
+            kubeconfig: kubeconfig.clone(),
+            node_name: node_names,
+            process,
+            reread,
+        };
+        tasks.spawn(follow_api(
+            inputs,
+            observations.clone(),
+            client_sender,
+            cancel.clone(),
+        ));
+        let fold = Fold {
+            ladder,
+            snapshots: snapshot_sender,
+            process: process_sender,
+            k3s: k3s.clone(),
+        };
+        tasks.spawn(fold.run(observed, cancel.clone()));
+
+        let paths = Arc::new(paths);
+        let observer = Self {
+            paths,
+            k3s,
+            observations,
+            snapshots,
+            kubeconfig,
+            clients,
+            node_name,
+        };
+        (observer, ObserverTasks(tasks))
+    }
+
+    /// The ladder, now and with every change.
+    #[must_use]
+    pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
+    }
+
+    /// The credentials, now and with every change.
+    #[must_use]
+    pub fn kubeconfig(&self) -> watch::Receiver<KubeconfigState> {
+        self.kubeconfig.clone()
+    }
+
+    /// Tells the ladder of the network.
+    pub async fn handle_network(&self, state: NetworkState) {
+        let _ = self.observations.send(Observation::Network(state)).await;
+    }
+
+    /// Configures k3s and has it running; a restart only when it runs with something else.
+    ///
+    /// # Errors
+    /// When the configuration is not acceptable, or k3s cannot be started.
+    pub async fn configure_k3s(
+        &self,
+        request: &ConfigureK3s,
+    ) -> Result<K3sConfigured, ConfigureError> {
+        let dropin = Dropin::new(request)?;
+        self.know_node(request.role, &request.node_name).await;
+        Ok(self.k3s.configure(dropin).await?)
+    }
+
+    /// Has k3s running as it was configured last, as after a reboot. False when it runs already or
+    /// never was configured.
+    ///
+    /// # Errors
+    /// When k3s cannot be started.
+    pub async fn resume_k3s(&self) -> Result<bool, K3sError> {
+        match dropin::written(&self.paths) {
+            Some(written) => self.k3s.ensure_running(written.role).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Stops k3s: SIGTERM, and SIGKILL after the grace.
+    ///
+    /// # Errors
+    /// When it does not end at all.
+    pub async fn stop_k3s(&self, grace: Duration) -> Result<(), K3sError> {
+        self.k3s.stop(grace).await
+    }
+
+    /// Where objects stand, now and with every change, until the stream is dropped.
+    ///
+    /// # Errors
+    /// A request that no API could answer ends the stream.
+    pub fn watch_object(
+        &self,
+        request: WatchObject,
+    ) -> impl Stream<Item = Result<ObjectStatus, WatchObjectError>> + Send + use<> {
+        watch_object(self.clients.clone(), request)
+    }
+
+    /// Where k3s and its log are.
+    #[must_use]
+    pub fn paths(&self) -> &K3sPaths {
+        &self.paths
+    }
+
+    async fn know_node(&self, role: K3sRole, node_name: &str) {
+        let config = LadderConfig {
+            role,
+            node_name: node_name.to_owned(),
+        };
+        let _ = self
+            .observations
+            .send(Observation::Configured(config))
+            .await;
+        self.node_name.send_if_modified(|known| {
+            let differs = known.as_deref() != Some(node_name);
+            if differs {
+                *known = Some(node_name.to_owned());
+            }
+            differs
+        });
+    }
+}
+
+impl ObserverTasks {
+    /// Waits until every task has ended, after the token was cancelled. True when all ended well.
+    pub async fn join(mut self) -> bool {
+        let mut well = true;
+        while let Some(ended) = self.0.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a task of the observer ended badly");
+                well = false;
+            }
+        }
+        well
+    }
+
+    /// Waits for a task that ends before it was asked to, which is a defect. Cancel safe.
+    pub async fn failed(&mut self) -> String {
+        match self.0.join_next().await {
+            Some(Err(error)) => error.to_string(),
+            Some(Ok(())) => "a task of the observer ended early".to_owned(),
+            None => "the observer has ended".to_owned(),
+        }
+    }
+}
+
+/// The task that folds observations into the ladder.
+struct Fold {
+    ladder: Ladder,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    process: watch::Sender<u64>,
+    k3s: K3s,
+}
+
+impl Fold {
+    async fn run(mut self, mut observed: mpsc::Receiver<Observation>, cancel: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                observation = observed.recv() => match observation {
+                    Some(observation) => self.handle(observation),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn handle(&mut self, observation: Observation) {
+        match &observation {
+            Observation::K3s(
+                K3sState::Running { .. } | K3sState::Exited { .. } | K3sState::CrashLoop { .. },
+            ) => {
+                self.process.send_modify(|count| *count += 1);
+            }
+            Observation::Api(ApiState::Ready) => self.k3s.handle_api_ready(),
+            _ => {}
+        }
+        if self.ladder.handle(observation, Instant::now()) {
+            self.snapshots.send_replace(self.ladder.snapshot());
+        }
+    }
+}
