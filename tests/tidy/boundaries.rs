@@ -105,10 +105,7 @@ fn the_protocol_does_no_input_or_output_outside_its_link() {
         "UNIX_EPOCH",
     ];
     let mut findings = Vec::new();
-    for source in sources("protocol/src/")
-        .iter()
-        .filter(|source| !is_driver(&source.path))
-    {
+    for source in sources("protocol/src/").filter(|source| !is_driver(&source.path)) {
         findings.extend(source.lines_where(&source.production, |line| {
             forbidden.iter().any(|word| names(line, word))
         }));
@@ -135,7 +132,7 @@ fn frames_do_not_know_messages_and_messages_do_not_know_frames() {
         for stranger in strangers {
             let path = format!("{stranger}::");
             findings.extend(source.lines_where(&source.production, |line| names(line, &path)));
-            findings.extend(imports_of(&source, &["crate", "super"], stranger));
+            findings.extend(imports_of(source, &["crate", "super"], stranger));
         }
     }
     none_expected(

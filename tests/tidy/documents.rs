@@ -67,34 +67,65 @@ fn every_error_code_is_in_the_protocol_document() {
 }
 
 #[test]
-fn every_exit_code_is_in_the_readme() {
+fn every_exit_code_is_in_the_readme_and_in_the_manual() {
     let source = read("host-agent/src/error.rs");
     let mut code: BTreeSet<u64> = arms(&source).map(|(_, number)| number).collect();
     assert!(
         code.len() > 10,
         "no exit codes found in host-agent/src/error.rs: {code:?}"
     );
-    code.extend([0, 130, 143]);
-    let readme = read("README.md");
-    let document: BTreeSet<u64> = tables(&readme)
-        .iter()
-        .filter(|table| {
-            table.header.first().is_some_and(|cell| {
-                let cell = cell.to_lowercase();
-                cell.contains("exit") || cell == "code"
-            })
+    code.insert(0);
+    code.extend(SIGNALS);
+    let mend = "correct the README's table whose first column is `exit code`, the list in \
+                host-agent/src/cli.rs, or `Kind` in host-agent/src/error.rs";
+    let manual = manual_codes(&read("host-agent/src/cli.rs"));
+    none_expected(
+        "`lkc-host --help` lists each code that lkc-host can end with",
+        mend,
+        &differences("the manual", &manual, "host-agent/src/error.rs", &code),
+    );
+    let readme = readme_codes(&read("README.md"));
+    none_expected(
+        "the README's table of exit codes has each code that lkc-host can end with",
+        mend,
+        &differences("README.md", &readme, "host-agent/src/error.rs", &code),
+    );
+}
+
+/// 128 and the signal that ended it: interrupt, broken pipe, termination.
+const SIGNALS: [u64; 3] = [130, 141, 143];
+
+/// First cells of the table of exit codes.
+fn readme_codes(readme: &str) -> BTreeSet<u64> {
+    let is_one = |table: &Table| {
+        table.header.first().is_some_and(|cell| {
+            let cell = cell.to_lowercase();
+            cell.contains("exit") || cell == "code"
         })
-        .flat_map(|table| table.rows.iter().filter_map(|row| row.first()))
+    };
+    let tables = tables(readme);
+    let rows = tables
+        .iter()
+        .filter(|table| is_one(table))
+        .flat_map(|table| &table.rows);
+    rows.filter_map(|row| row.first())
         .flat_map(|cell| {
             cell.split(['/', ',', ' '])
                 .filter_map(|part| part.parse().ok())
         })
-        .collect();
-    none_expected(
-        "the README's table of exit codes has each code that lkc-host can end with",
-        "correct the table whose first column is `exit code`, or `Kind` in host-agent/src/error.rs",
-        &differences("README.md", &document, "host-agent/src/error.rs", &code),
-    );
+        .collect()
+}
+
+/// The columns below `Exit codes:`, which are two or more spaces apart.
+fn manual_codes(source: &str) -> BTreeSet<u64> {
+    let Some((_, list)) = source.split_once("\nExit codes:\n") else {
+        return BTreeSet::new();
+    };
+    let list = list.split('"').next().unwrap_or_default();
+    list.lines()
+        .flat_map(|line| line.split("  "))
+        .filter_map(|column| column.trim().split(' ').next()?.parse().ok())
+        .collect()
 }
 
 /// Compares with the tables of PROTOCOL.md that hold any of these names.

@@ -148,7 +148,8 @@ pub(crate) fn names(line: &str, needle: &str) -> bool {
             .chars()
             .next()
             .is_some_and(is_word);
-        !(wordy_start && before) && !(wordy_end && after)
+        let touched = wordy_start && before || wordy_end && after;
+        !touched
     })
 }
 

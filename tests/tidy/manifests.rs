@@ -82,7 +82,7 @@ fn every_dependency_is_used() {
     let mut findings = Vec::new();
     for package in PACKAGES {
         let manifest = Manifest::of(package);
-        let files = sources(&format!("{package}/"));
+        let files: Vec<_> = sources(&format!("{package}/")).collect();
         for dependency in &manifest.dependencies {
             let excused = USED_WITHOUT_A_NAME.iter().any(|(directory, name, _)| {
                 (directory, name) == (package, &dependency.name.as_str())
@@ -136,10 +136,7 @@ fn every_package_takes_the_shared_lints_and_metadata() {
 }
 
 /// `key = value` lines of the tables whose name `wanted` accepts. Our manifests have one entry a line.
-fn table_lines<'text>(
-    text: &'text str,
-    wanted: impl Fn(&str) -> bool,
-) -> impl Iterator<Item = (&'text str, &'text str)> {
+fn table_lines(text: &str, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (&str, &str)> {
     let mut inside = false;
     text.lines().filter_map(move |line| {
         let line = line.trim();

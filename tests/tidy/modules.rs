@@ -1,8 +1,9 @@
 //! Files and their names: every source file belongs to a module, has one idea, and a telling name.
 
+use std::collections::BTreeSet;
+
 use crate::finding::none_expected;
-use crate::lexer::names;
-use crate::repository::{Source, files, sources};
+use crate::repository::{files, modules_of, sources};
 
 /// Where a file is read end to end in one sitting.
 const MOST_LINES: usize = 600;
@@ -64,11 +65,13 @@ fn files_stay_short_enough_to_read() {
 
 #[test]
 fn every_file_is_part_of_a_crate() {
-    let all = sources("");
-    let findings: Vec<_> = all
-        .iter()
-        .filter(|source| !is_crate_root(&source.path) && !is_declared(source, &all))
+    let declared: BTreeSet<_> = sources("")
+        .flat_map(modules_of)
+        .map(|module| module.path)
+        .collect();
+    let findings: Vec<_> = sources("")
         .map(|source| source.path.clone())
+        .filter(|path| !is_crate_root(path) && !declared.contains(path.trim_end_matches(".rs")))
         .collect();
     none_expected(
         "a source file is declared as a module, else nothing compiles or tests it",
@@ -85,29 +88,4 @@ fn is_crate_root(path: &str) -> bool {
         || path.ends_with("/build.rs")
         || path.contains("/fuzz_targets/")
         || matches!(parts.last(), Some(&"main.rs" | &"lib.rs"))
-}
-
-fn is_declared(source: &Source, all: &[Source]) -> bool {
-    let Some((directory, file)) = source.path.rsplit_once('/') else {
-        return false;
-    };
-    let declaration = format!("mod {}", file.trim_end_matches(".rs"));
-    let parents = [
-        format!("{directory}.rs"),
-        format!("{directory}/lib.rs"),
-        format!("{directory}/main.rs"),
-    ];
-    let parent_declares = |parent: &Source| {
-        parents.contains(&parent.path) && parent.code.lines().any(|line| names(line, &declaration))
-    };
-    let by_path = format!("#[path = \"{file}\"]");
-    let by_longer_path = format!("/{file}\"]");
-    all.iter().any(|other| {
-        parent_declares(other)
-            || other.text.contains(&by_path)
-            || other
-                .text
-                .lines()
-                .any(|line| line.contains("#[path") && line.contains(&by_longer_path))
-    })
 }

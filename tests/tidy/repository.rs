@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::lexer;
 
@@ -58,18 +59,23 @@ pub(crate) fn files() -> Vec<String> {
 }
 
 /// Every Rust file below a path from the top; all of them for `""`.
-pub(crate) fn sources(below: &str) -> Vec<Source> {
-    files()
+pub(crate) fn sources(below: &str) -> impl Iterator<Item = &'static Source> {
+    static SOURCES: OnceLock<Vec<Source>> = OnceLock::new();
+    let below = below.to_owned();
+    SOURCES
+        .get_or_init(read_sources)
+        .iter()
+        .filter(move |source| source.path.starts_with(&below))
+}
+
+fn read_sources() -> Vec<Source> {
+    let mut sources: Vec<_> = files()
         .into_iter()
-        .filter(|path| path.ends_with(".rs") && path.starts_with(below))
+        .filter(|path| path.ends_with(".rs"))
         .map(|path| {
             let text = read(&path);
             let code = lexer::code_of(&text);
-            let production = if is_test_file(&path) {
-                "\n".repeat(code.lines().count())
-            } else {
-                lexer::production_of(&code)
-            };
+            let production = lexer::production_of(&code);
             Source {
                 path,
                 text,
@@ -77,7 +83,64 @@ pub(crate) fn sources(below: &str) -> Vec<Source> {
                 production,
             }
         })
-        .collect()
+        .collect();
+    let test_modules: Vec<_> = sources
+        .iter()
+        .flat_map(modules_of)
+        .filter(|module| module.for_tests)
+        .map(|module| module.path)
+        .collect();
+    for source in &mut sources {
+        let below = source.path.trim_end_matches(".rs");
+        let in_test_module = test_modules
+            .iter()
+            .any(|module| below == module || below.starts_with(&format!("{module}/")));
+        if in_test_module || is_in_test_tree(&source.path) {
+            source.production = "\n".repeat(source.code.lines().count());
+        }
+    }
+    sources
+}
+
+/// A `mod name;`.
+pub(crate) struct Module {
+    /// Where its file is, without `.rs`.
+    pub(crate) path: String,
+    /// Behind a `cfg` that names `test`.
+    for_tests: bool,
+}
+
+/// The modules that a file declares and that are files of their own.
+pub(crate) fn modules_of(source: &Source) -> Vec<Module> {
+    let own = source.path.trim_end_matches(".rs");
+    let directory = own
+        .strip_suffix("/lib")
+        .or_else(|| own.strip_suffix("/main"))
+        .unwrap_or(own);
+    let mut found = Vec::new();
+    let mut for_tests = false;
+    let mut other_path = None;
+    for (line, written) in source.code.lines().zip(source.text.lines()) {
+        let line = line.trim();
+        if line.starts_with("#[") {
+            for_tests |= line.starts_with("#[cfg(") && lexer::names(line, "test");
+            other_path = written.trim().strip_prefix("#[path = \"").or(other_path);
+            continue;
+        }
+        let module = line
+            .strip_suffix(';')
+            .and_then(|line| line.rsplit_once("mod "));
+        if let Some((_, name)) = module.filter(|(before, _)| !before.ends_with(lexer::is_word)) {
+            let path = match other_path.and_then(|path| path.strip_suffix(".rs\"]")) {
+                Some(path) => format!("{}/{path}", own.rsplit_once('/').map_or("", |pair| pair.0)),
+                None => format!("{directory}/{name}"),
+            };
+            found.push(Module { path, for_tests });
+        }
+        for_tests = false;
+        other_path = None;
+    }
+    found
 }
 
 /// A file that must be there.
@@ -131,12 +194,11 @@ fn walk(directory: &Path, prefix: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Everything in the tests package but the simulator, and a crate's own tests.
-fn is_test_file(path: &str) -> bool {
-    let parts: Vec<_> = path.split('/').collect();
-    let in_crate = parts.get(1..).unwrap_or_default();
-    parts[0] == "tests" && in_crate.first() != Some(&"k3s-simulator")
-        || in_crate
-            .iter()
-            .any(|part| matches!(*part, "tests" | "tests.rs"))
+/// Everything in the tests package but the simulator, and a crate's own integration tests.
+fn is_in_test_tree(path: &str) -> bool {
+    let mut parts = path.split('/');
+    match (parts.next(), parts.next()) {
+        (Some("tests"), second) => second != Some("k3s-simulator"),
+        (_, second) => second == Some("tests"),
+    }
 }

@@ -64,7 +64,7 @@ fn no_file_names_the_machine_it_was_written_on() {
             line.match_indices(path).any(|(at, _)| {
                 let before = line[..at].chars().next_back();
                 !before.is_some_and(|character| {
-                    character.is_alphanumeric() || "._-*}".contains(character)
+                    character.is_alphanumeric() || "._-*}~".contains(character)
                 })
             })
         })
