@@ -156,7 +156,8 @@ pub async fn delete(spec: &MachineSpec) -> Result<(), MachineError> {
 
 impl Machine {
     /// The unix socket that the agent listens on, as seen from the host. It exists once the agent
-    /// has bound it, which may be after [`start`] returned.
+    /// has bound it, which may be after [`start`] returned. A machine that was found may have it
+    /// elsewhere than the specification says now.
     pub fn agent_socket(&self) -> &Path {
         match self {
             Self::Sandbox(sandbox) => sandbox.agent_socket(),
@@ -185,7 +186,7 @@ impl Machine {
     }
 
     /// Whether the machine was started from another specification than the one it was found with,
-    /// so that only a restart makes it what was asked for.
+    /// files and directories aside, so that only a restart makes it what was asked for.
     pub fn is_outdated(&self) -> bool {
         match self {
             Self::Sandbox(sandbox) => sandbox.is_outdated(),

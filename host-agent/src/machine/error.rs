@@ -109,12 +109,4 @@ impl MachineError {
             Self::Io { path, .. } => format!("check the permissions of {}", path.display()),
         }
     }
-
-    pub(super) fn io(
-        what: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { what, path, source }
-    }
 }

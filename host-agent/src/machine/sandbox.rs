@@ -116,6 +116,7 @@ pub(super) async fn delete(spec: &MachineSpec) -> Result<(), MachineError> {
         let _lock = Lock::take(&spec.state_dir)?;
         if let Some(running) = adopt(spec).await? {
             running.stop_locked(DELETE_GRACE).await?;
+            directories::remove(&running.record.runtime_dir).await?;
         }
         directories::remove(&spec.state_dir).await?;
     }
@@ -131,14 +132,14 @@ async fn adopt(spec: &MachineSpec) -> Result<Option<Sandbox>, MachineError> {
             .process()
             .map_err(MachineError::io("look for the machine of", state_dir))?;
         if let Some(process) = process {
-            let reachable = record.is_reachable(&spec.runtime_dir);
+            let is_reachable = record.is_reachable();
             let sandbox = Sandbox::new(spec, process, record);
-            if reachable {
+            if is_reachable {
                 return Ok(Some(sandbox));
             }
             tracing::warn!(
                 pid = sandbox.pid(),
-                runtime_dir = %spec.runtime_dir.display(),
+                runtime_dir = %sandbox.record.runtime_dir.display(),
                 "the runtime directory was replaced while the machine ran; stopping it",
             );
             sandbox.stop_locked(DELETE_GRACE).await?;
@@ -170,10 +171,10 @@ impl Sandbox {
         Self {
             process,
             is_outdated: record.spec_digest != record::digest(spec),
+            agent_socket: record.runtime_dir.join(AGENT_SOCKET),
             record,
             exit_file: fs::File::open(spec.state_dir.join(EXIT_FILE)).ok(),
             state_dir: spec.state_dir.clone(),
-            agent_socket: spec.runtime_dir.join(AGENT_SOCKET),
             log_path: spec.state_dir.join(CONSOLE_FILE),
         }
     }
@@ -233,5 +234,13 @@ impl Sandbox {
             clean(&self.state_dir, &self.agent_socket)?;
         }
         Ok(())
+    }
+}
+
+impl MachineError {
+    /// For `map_err`: the error came from doing `what` to `path`.
+    fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
     }
 }

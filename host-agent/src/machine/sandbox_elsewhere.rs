@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::OsString;
+use std::future::{Ready, ready};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,22 +29,16 @@ pub fn init_main(_args: &[OsString]) -> ExitCode {
     ExitCode::FAILURE
 }
 
-pub(super) fn start(
-    _spec: &MachineSpec,
-) -> impl Future<Output = Result<Sandbox, MachineError>> + use<> {
-    std::future::ready(Err(MachineError::NeedsLinux))
+pub(super) fn start(_spec: &MachineSpec) -> Ready<Result<Sandbox, MachineError>> {
+    ready(Err(MachineError::NeedsLinux))
 }
 
-pub(super) fn find(
-    _spec: &MachineSpec,
-) -> impl Future<Output = Result<Option<Sandbox>, MachineError>> + use<> {
-    std::future::ready(Ok(None))
+pub(super) fn find(_spec: &MachineSpec) -> Ready<Result<Option<Sandbox>, MachineError>> {
+    ready(Ok(None))
 }
 
-pub(super) fn delete(
-    _spec: &MachineSpec,
-) -> impl Future<Output = Result<(), MachineError>> + use<> {
-    std::future::ready(Ok(()))
+pub(super) fn delete(_spec: &MachineSpec) -> Ready<Result<(), MachineError>> {
+    ready(Ok(()))
 }
 
 impl Sandbox {
@@ -67,16 +62,11 @@ impl Sandbox {
         match self.0 {}
     }
 
-    pub(super) fn exited(&self) -> impl Future<Output = Result<MachineExit, MachineError>> + use<> {
-        let never: std::future::Pending<_> = match self.0 {};
-        never
+    pub(super) fn exited(&self) -> Ready<Result<MachineExit, MachineError>> {
+        match self.0 {}
     }
 
-    pub(super) fn stop(
-        &self,
-        _grace: Duration,
-    ) -> impl Future<Output = Result<(), MachineError>> + use<> {
-        let never: std::future::Pending<_> = match self.0 {};
-        never
+    pub(super) fn stop(&self, _grace: Duration) -> Ready<Result<(), MachineError>> {
+        match self.0 {}
     }
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,11 @@ pub(super) struct Record {
     pub(super) mode: SandboxMode,
     /// Tells whether the machine was made from the same specification.
     pub(super) spec_digest: String,
-    /// Inode of the runtime directory. A system that clears such directories at logout takes the
-    /// agent's socket out of reach for good; then the directory is gone or another one.
+    /// Where the machine's agent has its socket. Whoever finds the machine may live in another
+    /// session, whose runtime directory is elsewhere.
+    pub(super) runtime_dir: PathBuf,
+    /// Inode of that directory. A system that clears such directories at logout takes the agent's
+    /// socket out of reach for good; then the directory is gone or another one.
     pub(super) runtime_inode: u64,
     /// Seconds since 1970.
     pub(super) created_at: u64,
@@ -45,6 +48,7 @@ impl Record {
             boot_id: process::boot_id()?,
             mode,
             spec_digest: digest(spec),
+            runtime_dir: spec.runtime_dir.clone(),
             runtime_inode: fs::metadata(&spec.runtime_dir)?.ino(),
             created_at: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
@@ -81,8 +85,8 @@ impl Record {
     }
 
     /// Whether the agent's socket is still where the host can see it.
-    pub(super) fn is_reachable(&self, runtime_dir: &Path) -> bool {
-        fs::metadata(runtime_dir).is_ok_and(|metadata| metadata.ino() == self.runtime_inode)
+    pub(super) fn is_reachable(&self) -> bool {
+        fs::metadata(&self.runtime_dir).is_ok_and(|metadata| metadata.ino() == self.runtime_inode)
     }
 
     /// The process that this record is about, if it still runs; never another one that has its pid.
@@ -94,9 +98,22 @@ impl Record {
     }
 }
 
-/// Tells whether two specifications are the same.
+/// Tells whether two specifications make the same machine. Files are left out, for each start may
+/// bring new keys, and so are directories, which are the machine's place and not its make.
 pub(super) fn digest(spec: &MachineSpec) -> String {
-    fingerprint(&serde_json::to_vec(spec).unwrap_or_default())
+    let MachineSpec {
+        driver,
+        name,
+        mac,
+        state_dir: _,
+        runtime_dir: _,
+        programs,
+        files: _,
+        agent_args,
+        env,
+    } = spec;
+    let make = (driver, name, mac, programs, agent_args, env);
+    fingerprint(&serde_json::to_vec(&make).unwrap_or_default())
 }
 
 /// FNV-1a: has to notice change, not to resist attack.

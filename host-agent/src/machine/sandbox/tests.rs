@@ -14,7 +14,7 @@ use nix::unistd::{Pid, geteuid};
 use self::harness::{Lab, can_enter};
 use super::record::Record;
 use super::{SandboxMode, probe};
-use crate::machine::{self, GuestFile, MachineError, MachineExit};
+use crate::machine::{self, GuestFile, MachineError, MachineExit, MachineSpec};
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -193,6 +193,18 @@ async fn a_machine_outlives_whoever_started_it_and_is_found_again() {
     assert_eq!(found.pid(), pid);
     assert!(!found.is_outdated());
     assert_eq!(machine::start(&lab.spec).await.unwrap().pid(), pid);
+    let elsewhere = MachineSpec {
+        runtime_dir: lab.path("another-session"),
+        files: vec![GuestFile {
+            path: "/etc/lkc/identity.key".into(),
+            contents: b"another".to_vec(),
+            mode: 0o600,
+        }],
+        ..lab.spec.clone()
+    };
+    let from_elsewhere = machine::find(&elsewhere).await.unwrap().unwrap();
+    assert_eq!(from_elsewhere.agent_socket(), found.agent_socket());
+    assert!(!from_elsewhere.is_outdated());
     lab.spec.agent_args.push("--verbose".into());
     assert!(
         machine::find(&lab.spec)
