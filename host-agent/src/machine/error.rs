@@ -110,3 +110,72 @@ impl MachineError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_says_what_to_do() {
+        let namespaces = |sysctl| MachineError::NoUserNamespaces {
+            why: "cannot enter a user namespace: operation not permitted".into(),
+            sysctl,
+        };
+        let init = |console: &str| MachineError::InitFailed {
+            step: "mount a tmpfs on /s/root".into(),
+            why: "operation not permitted".into(),
+            console: console.into(),
+        };
+        let errors = [
+            MachineError::NeedsLinux,
+            MachineError::BadSpec {
+                what: "name",
+                why: "\"K3S\" has to be lower-case".into(),
+            },
+            MachineError::BadSpec {
+                what: "file",
+                why: "/etc/passwd is elsewhere".into(),
+            },
+            namespaces(None),
+            namespaces(Some(Sysctl {
+                name: "kernel.unprivileged_userns_clone",
+                value: "1",
+            })),
+            MachineError::NoProc {
+                why: "operation not permitted".into(),
+            },
+            MachineError::NoInterface {
+                why: "cannot make a veth pair".into(),
+            },
+            MachineError::MissingProgram {
+                program: "lkc-guest",
+                path: "/opt/lkc-guest".into(),
+            },
+            MachineError::SocketPathTooLong {
+                path: "/run/long/agent.sock".into(),
+                length: 120,
+                limit: 103,
+            },
+            init(""),
+            init("sandbox: no"),
+            MachineError::Busy {
+                state_dir: "/s".into(),
+            },
+            MachineError::ForeignState {
+                path: "/s".into(),
+                owner: 1000,
+            },
+            MachineError::StillRunning { pid: 42 },
+            MachineError::Io {
+                what: "open",
+                path: "/s/lock".into(),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+        ];
+        let text: Vec<String> = errors
+            .iter()
+            .map(|error| format!("error: {error}\nhint: {}\n", error.hint()))
+            .collect();
+        insta::assert_snapshot!(text.join("\n"));
+    }
+}
