@@ -4,6 +4,7 @@
 //! error (`steps`, `closing`, `table`, `report`); this file decides where it goes, [`progress`] when.
 
 mod closing;
+mod events;
 mod forwards;
 mod json;
 mod paint;
@@ -185,7 +186,7 @@ impl Output {
     /// Says that a signal ended the program, and what goes on without it.
     pub fn interrupted(&self, name: &str, code: u8, goes_on: &str) {
         if self.is_json() {
-            let event = serde_json::json!({ "event": name, "code": code, "message": goes_on });
+            let event = events::interrupted(name, code, goes_on);
             // A reader that went away needs no last word.
             let _ = self.json_line(&event);
         } else if !goes_on.is_empty() {
@@ -230,9 +231,13 @@ impl Output {
 /// Prints clap's answer: help and version as a result, mistakes as talk. Returns the exit code.
 #[must_use]
 pub fn usage(answer: &clap::Error) -> ExitCode {
-    // There is nobody left to tell when the stream is closed.
-    let _ = answer.print();
-    ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(Kind::Usage.exit_code()))
+    let code = u8::try_from(answer.exit_code()).unwrap_or(Kind::Usage.exit_code());
+    match answer.print() {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe && code == 0 => {
+            ExitCode::from(Kind::HostIo.exit_code())
+        }
+        _ => ExitCode::from(code),
+    }
 }
 
 /// The reader of stdout went away; the program ends without a word.
@@ -261,4 +266,10 @@ fn terminal_width() -> usize {
         .map(|size| usize::from(size.ws_col))
         .filter(|&columns| columns >= 40)
         .unwrap_or(DEFAULT_WIDTH)
+}
+
+/// An error as text without colour, for snapshots.
+#[cfg(test)]
+pub(crate) fn error_text(error: &CommandError) -> String {
+    report::text(error, Paint::PLAIN)
 }

@@ -151,5 +151,4 @@ fn shell_word(path: &Path) -> String {
 }
 
 #[cfg(test)]
-#[path = "closing_tests.rs"]
 mod tests;

@@ -4,9 +4,8 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::json;
 
-use super::{Output, plain::ChangedRows, steps, steps::Row};
+use super::{Output, events, plain::ChangedRows, steps, steps::Row};
 use crate::{
     control::{ClusterStatus, Done, Goal, Reply},
     error::CommandError,
@@ -109,8 +108,8 @@ impl<'a> Progress<'a> {
                 return Ok(());
             }
         }
-        if let Mode::Events = self.mode {
-            return self.event(reply);
+        if let (Mode::Events, Some(event)) = (&self.mode, events::of_reply(reply)) {
+            return self.output.json_line(&event);
         }
         self.draw(now);
         Ok(())
@@ -131,10 +130,8 @@ impl<'a> Progress<'a> {
     pub fn done(&mut self, done: &Done) -> Result<(), CommandError> {
         self.leave();
         if let Mode::Events = self.mode {
-            let cluster = self.status.as_ref().map(|status| status.name.as_str());
-            self.output.json_line(&json!({
-                "event": "done", "cluster": cluster, "changed": done.changed, "elapsed_ms": done.elapsed_ms,
-            }))?;
+            let cluster = self.status.as_ref().map(|status| &status.name);
+            self.output.json_line(&events::done(cluster, done))?;
         }
         Ok(())
     }
@@ -145,22 +142,6 @@ impl<'a> Progress<'a> {
             for bar in live.bars.drain(..) {
                 bar.abandon();
             }
-        }
-    }
-
-    fn event(&self, reply: &Reply) -> Result<(), CommandError> {
-        match reply {
-            Reply::Status { cluster } => self
-                .output
-                .json_line(&json!({ "event": "status", "cluster": cluster })),
-            Reply::Goal {
-                goal,
-                satisfied,
-                detail,
-            } => self.output.json_line(&json!({
-                "event": "goal", "goal": goal, "satisfied": satisfied, "detail": detail,
-            })),
-            Reply::Log { .. } | Reply::Daemon(_) | Reply::Done(_) | Reply::Failed(_) => Ok(()),
         }
     }
 

@@ -16,7 +16,7 @@ pub(super) fn text(error: &CommandError, paint: Paint) -> String {
     if !error.tail.is_empty() {
         text.push('\n');
         for line in &error.tail {
-            let _ = writeln!(text, "  {} {}", paint.dim("|"), sanitize::line(line));
+            let _ = writeln!(text, "    {}", sanitize::line(line));
         }
     }
     if !error.hints.is_empty() {
@@ -72,5 +72,4 @@ fn block(message: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "report_tests.rs"]
 mod tests;

@@ -153,5 +153,4 @@ fn cut(text: &str, columns: usize) -> String {
 }
 
 #[cfg(test)]
-#[path = "steps_tests.rs"]
 mod tests;

@@ -85,7 +85,7 @@ pub fn cluster_view(cluster: &ClusterStatus, paint: Paint, width: usize) -> Stri
         .filter(|step| step.state == RungState::Failed)
     {
         for line in &step.tail {
-            let _ = writeln!(text, "      {} {}", paint.dim("|"), sanitize::line(line));
+            let _ = writeln!(text, "        {}", sanitize::line(line));
         }
     }
     if !cluster.forwards.is_empty() {
@@ -199,5 +199,4 @@ fn link(cluster: &ClusterStatus) -> String {
 }
 
 #[cfg(test)]
-#[path = "table_tests.rs"]
 mod tests;

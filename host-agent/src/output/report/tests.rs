@@ -21,8 +21,8 @@ fn an_error_says_what_why_and_what_to_do() {
       because the forward `api` cannot listen
       because port 6443 of 127.0.0.1 is taken by nginx\u{1b}[2J (pid 812)
 
-      | first line
-      | second \u{202e}line
+        first line
+        second \u{202e}line
 
     hint: move the cluster with `lkc-host up --index 1`
     hint: stop the other program

@@ -65,8 +65,8 @@ fn a_failed_cluster_shows_its_log() {
       ? api        /readyz answers 500: etcd failed
       ? node       waits for the rung below
       ? system     waits for the rung below
-          | level=fatal msg="no \u{1b}[31mspace"
-          | exit status 1
+            level=fatal msg="no \u{1b}[31mspace"
+            exit status 1
 
     FORWARD    LISTENS ON                 GUEST           STATE      OPEN  TOTAL  FAILED  PARKED  SENT     RECEIVED  LAST ERROR
     api        127.0.0.1:6443,[::1]:6443  127.0.0.1:6443  listening  1     7      2       0       2.0 KiB  5.0 MiB   target: connection refused
