@@ -22,26 +22,26 @@ let
     else
       cfg.authorizedHostsFile;
 
-  # `%d` is the unit's credentials directory and must stay as it is.
-  command =
-    utils.escapeSystemdExecArgs (
-      [
-        (lib.getExe' cfg.package "lkc-guest")
-        "run"
-        "--listen"
-        cfg.listen
-      ]
-      ++ lib.optionals cfg.k3s.manage [
-        "--k3s"
-        (lib.getExe' cfg.k3s.package "k3s")
-      ]
-      ++ cfg.extraArgs
-    )
-    + " --identity %d/lkc.identity --authorized-hosts %d/lkc.authorized-hosts";
+  command = utils.escapeSystemdExecArgs (
+    [
+      (lib.getExe' cfg.package "lkc-guest")
+      "run"
+    ]
+    ++ lib.concatMap (address: [
+      "--listen"
+      address
+    ]) cfg.listen
+    ++ lib.optionals cfg.k3s.manage [
+      "--k3s"
+      (lib.getExe' cfg.k3s.package "k3s")
+    ]
+    ++ cfg.extraArgs
+  );
 
+  # The agent looks for these names in its credentials directory.
   loaded =
     lib.optional (cfg.identityFile != null) "lkc.identity:${cfg.identityFile}"
-    ++ lib.optional (authorizedHosts != null) "lkc.authorized-hosts:${authorizedHosts}";
+    ++ lib.optional (authorizedHosts != null) "lkc.authorized_hosts:${authorizedHosts}";
 
   # Arguments on k3s' command line win over the file that the agent writes.
   flags = if builtins.isString k3s.extraFlags then [ k3s.extraFlags ] else k3s.extraFlags;
@@ -119,9 +119,9 @@ in
     };
 
     listen = lib.mkOption {
-      type = lib.types.str;
-      default = "unix:/run/lkc/agent.sock";
-      description = "Where the agent accepts its host.";
+      type = lib.types.listOf lib.types.str;
+      default = [ "unix:/run/lkc/agent.sock" ];
+      description = "Where the agent accepts its hosts.";
     };
 
     identityFile = lib.mkOption {
@@ -129,7 +129,7 @@ in
       default = null;
       example = "/var/lib/secrets/lkc-identity";
       description = ''
-        File on the machine with the agent's private key. `null` takes the systemd credential
+        File on the machine with the agent's private key, PEM. `null` takes the systemd credential
         `lkc.identity`, which the host hands over when it makes the machine: one image then serves
         many machines.
       '';
@@ -138,8 +138,9 @@ in
     authorizedHosts = lib.mkOption {
       type = lib.types.listOf lib.types.str;
       default = [ ];
+      example = [ "ed25519:AAAA… my laptop" ];
       description = ''
-        Public keys of the hosts that may connect, as `lkc-host` prints them. Empty takes
+        Public keys of the hosts that may connect. They are not secret. Empty takes
         {option}`services.lkc-guest.authorizedHostsFile`.
       '';
     };
@@ -149,7 +150,7 @@ in
       default = null;
       description = ''
         File on the machine with one public key a line. `null` takes the systemd credential
-        `lkc.authorized-hosts`.
+        `lkc.authorized_hosts`.
       '';
     };
 
@@ -184,9 +185,11 @@ in
         type = lib.types.bool;
         default = true;
         description = ''
-          Whether {option}`services.k3s` starts only once the agent has written its part of k3s'
-          configuration (node address, node name, server and token). A k3s that starts with a
-          wrong address keeps it: under embedded etcd it does not start again with another.
+          Whether {option}`services.k3s` starts only once the host has set the network and the
+          agent has written its part of k3s' configuration (node address, node name, server and
+          token), at every boot. A k3s that starts with a wrong address keeps it: under embedded
+          etcd it does not start again with another. Switch this off for a machine that must come
+          up without its host.
         '';
       };
     };
@@ -266,8 +269,10 @@ in
       })
 
       (lib.mkIf (!cfg.k3s.manage && k3s.enable && cfg.k3s.waitForConfiguration) {
-        # At the first boot there is no file yet: the start with multi-user.target is skipped, and
-        # the path unit makes up for it when the file appears. Later boots find it there.
+        # A reboot takes the addresses that the agent had set, so it takes the file that names them.
+        systemd.tmpfiles.rules = [ "r! ${dropIn}" ];
+        # The start with multi-user.target is then skipped, and the path unit makes up for it when
+        # the host has set the network and the agent has written the file.
         systemd.services.k3s.unitConfig.ConditionPathExists = dropIn;
         systemd.paths.lkc-k3s = {
           description = "k3s' configuration by the lkc guest agent";

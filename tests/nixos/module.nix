@@ -22,7 +22,7 @@ let
       files = evaluate {
         guest = {
           enable = true;
-          listen = "unix:/run/50%/agent.sock";
+          listen = [ "unix:/run/50%/agent.sock" ];
           identityFile = "/var/lib/secrets/identity";
           authorizedHosts = [
             "one"
@@ -61,7 +61,7 @@ let
       "nothing is made unless it is enabled" = off == { failures = [ ]; };
       "the agent is named with its arguments" =
         service.ExecStart
-        == ''"${program}" "run" "--listen" "unix:/run/lkc/agent.sock" --identity %d/lkc.identity --authorized-hosts %d/lkc.authorized-hosts'';
+        == ''"${program}" "run" "--listen" "unix:/run/lkc/agent.sock"'';
       "the package is the system's" = lib.hasInfix system program;
       "the unit says when it is ready" = service.Type == "notify" && service.NotifyAccess == "main";
       "the unit is watched and always restarted" =
@@ -78,12 +78,19 @@ let
       "no key of the image, no interface, no k3s unit unless asked" =
         !(plain.systemd ? network) && !(plain ? networking) && !(plain.systemd.services ? k3s);
 
+      "it reads the credentials that the unit names" =
+        let
+          agent = builtins.readFile ../../guest-agent/src/config.rs;
+        in
+        lib.hasInfix ''"lkc.identity"'' agent && lib.hasInfix ''"lkc.authorized_hosts"'' agent;
+      "it writes the file that k3s waits for" = lib.hasInfix ''"50-lkc.yaml"'' (builtins.readFile ../../guest-agent/src/k3s.rs);
+
       "files on the machine become credentials" =
         filesService.LoadCredential == [
           "lkc.identity:/var/lib/secrets/identity"
-          "lkc.authorized-hosts:${pkgs.writeText "lkc-authorized-hosts" ""}"
+          "lkc.authorized_hosts:${pkgs.writeText "lkc-authorized-hosts" ""}"
         ];
-      "arguments are escaped for systemd" = lib.hasInfix ''"unix:/run/50%%/agent.sock" "--verbose" --identity %d/'' filesService.ExecStart;
+      "arguments are escaped for systemd" = lib.hasInfix ''"unix:/run/50%%/agent.sock" "--verbose"'' filesService.ExecStart;
       "a key in the store is refused" =
         one (evaluate {
           guest = {
@@ -106,6 +113,8 @@ let
           PathChanged = dropIn;
           Unit = "k3s.service";
         };
+      "no address of an earlier boot is believed" =
+        (withUnit { }).systemd.tmpfiles.rules == [ "r! ${dropIn}" ];
       "the path is watched before the agent can write it" =
         (withUnit { }).systemd.paths.lkc-k3s.before == [ "lkc-guest.service" ];
       "k3s' own unit need not wait" = !(eager.systemd.services ? k3s) && !(eager.systemd ? paths);

@@ -23,6 +23,7 @@ let
   lib = {
     inherit concatStringsSep;
     any = builtins.any;
+    inherit (builtins) concatMap;
     concatLines = lines: concatStringsSep "" (map (line: line + "\n") lines);
     getExe' = package: name: "${package}/bin/${name}";
     hasInfix = part: text: length (filter isList (builtins.split (escaped part) text)) > 0;
