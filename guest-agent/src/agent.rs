@@ -1,1 +1,369 @@
-//! To come.
+//! The agent: owns every task, from the first listener to the last goodbye.
+
+use std::{
+    fs,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lkc_protocol::{
+    link::{self, Encrypt, LinkOptions},
+    message::{ApplyNetwork, NetworkApplied, RungState},
+    session::Limits,
+};
+use thiserror::Error;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Semaphore, mpsc, oneshot},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Cli, Command, ConfigError, Keys, RunArgs},
+    host_link::{self, Guest},
+    k3s::K3sPaths,
+    listen::{Accepted, ListenError, Listener},
+    network::{self, NetworkError},
+    observe::{Observer, ObserverTasks},
+    readiness::NetworkState,
+    service_manager,
+};
+
+/// Carriers whose other end is not authenticated yet, at once. An honest host has one.
+const MAX_UNAUTHENTICATED: usize = 16;
+
+/// Time that k3s gets to stop when nobody says how long.
+const K3S_GRACE: Duration = Duration::from_secs(10);
+
+/// Time that the links and tasks get to end afterwards.
+const END_GRACE: Duration = Duration::from_secs(2);
+
+/// Pause after accept(2) failed, as when file descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Why the agent cannot run.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// Its keys or arguments.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A listener.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The operating system.
+    #[error("cannot {what}")]
+    System {
+        /// Doing what.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A task of ours ended that never should.
+    #[error("a part of the agent ended: {0}")]
+    Defect(String),
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// See [`AgentError`].
+pub fn run(cli: Cli) -> Result<ExitCode, AgentError> {
+    match cli.command {
+        Command::Run(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|source| AgentError::System {
+                    what: "start the runtime",
+                    source,
+                })?;
+            runtime.block_on(serve(args)).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Identity(args) => {
+            let keys = args.load()?;
+            describe_keys(&keys);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the answer to a command")]
+fn describe_keys(keys: &Keys) {
+    let ours = keys.identity.public_key();
+    println!("this guest  {ours}  {}", ours.fingerprint());
+    for host in &keys.authorized_hosts {
+        println!("lets in     {host}  {}", host.fingerprint());
+    }
+}
+
+async fn serve(args: RunArgs) -> Result<(), AgentError> {
+    let keys = args.keys.load()?;
+    let listeners = args
+        .listen
+        .iter()
+        .map(Listener::bind)
+        .collect::<Result<Vec<_>, _>>()?;
+    let cancel = CancellationToken::new();
+    let (observer, observer_tasks) = Observer::start(k3s_paths(&args), &cancel);
+    let (stop, stop_requests) = mpsc::channel(1);
+    let (network, network_changes) = mpsc::channel(1);
+    let guest = Guest::new(observer.clone(), network, stop, args.log_path());
+    let options = link_options(&keys);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        key = %keys.identity.public_key().fingerprint(),
+        hosts = keys.authorized_hosts.len(),
+        listen = ?args.listen,
+        "lkc-guest runs"
+    );
+    let mut agent = Agent {
+        tasks: JoinSet::new(),
+        cancel: cancel.clone(),
+        keys: Arc::new(keys),
+        options,
+        guest,
+        observer: observer.clone(),
+    };
+    agent
+        .tasks
+        .spawn(apply_networks(network_changes, observer, cancel.clone()));
+    agent.tasks.spawn(report_alive(cancel));
+    for listener in listeners {
+        agent.listen(listener);
+    }
+    service_manager::ready();
+    let end = agent.until_stopped(stop_requests, observer_tasks).await;
+    tracing::info!("lkc-guest ends");
+    end
+}
+
+struct Agent {
+    tasks: JoinSet<()>,
+    cancel: CancellationToken,
+    keys: Arc<Keys>,
+    options: LinkOptions,
+    guest: Guest,
+    observer: Observer,
+}
+
+impl Agent {
+    fn listen(&mut self, listener: Listener) {
+        let gate = Gate {
+            unauthenticated: Arc::new(Semaphore::new(MAX_UNAUTHENTICATED)),
+            keys: Arc::clone(&self.keys),
+            options: self.options.clone(),
+            guest: self.guest.clone(),
+            cancel: self.cancel.clone(),
+        };
+        self.tasks.spawn(gate.run(listener));
+    }
+
+    async fn until_stopped(
+        mut self,
+        mut stop_requests: mpsc::Receiver<Duration>,
+        mut observer_tasks: ObserverTasks,
+    ) -> Result<(), AgentError> {
+        let failed = |source| AgentError::System {
+            what: "listen for signals",
+            source,
+        };
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let (grace, end) = tokio::select! {
+            _ = terminate.recv() => (K3S_GRACE, Ok(())),
+            _ = interrupt.recv() => (K3S_GRACE, Ok(())),
+            Some(grace) = stop_requests.recv() => (grace, Ok(())),
+            reason = observer_tasks.failed() => (K3S_GRACE, Err(AgentError::Defect(reason))),
+            Some(ended) = self.tasks.join_next() => {
+                let reason = ended.err().map_or_else(|| "it returned".to_owned(), |error| error.to_string());
+                (K3S_GRACE, Err(AgentError::Defect(reason)))
+            }
+        };
+        service_manager::stopping();
+        // After a defect k3s goes on: the next agent finds it.
+        if end.is_ok()
+            && let Err(error) = self.observer.stop_k3s(grace).await
+        {
+            tracing::error!(%error, "k3s did not stop");
+        }
+        self.cancel.cancel();
+        let rest = async {
+            while self.tasks.join_next().await.is_some() {}
+            observer_tasks.join().await
+        };
+        if timeout(END_GRACE, rest).await.is_err() {
+            tracing::warn!("some tasks did not end in time");
+        }
+        end
+    }
+}
+
+/// Lets hosts in.
+struct Gate {
+    unauthenticated: Arc<Semaphore>,
+    keys: Arc<Keys>,
+    options: LinkOptions,
+    guest: Guest,
+    cancel: CancellationToken,
+}
+
+impl Gate {
+    async fn run(self, listener: Listener) {
+        let mut links = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = self.cancel.cancelled() => break,
+                Some(_) = links.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok(accepted) => self.admit(accepted, &mut links),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a carrier");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        while links.join_next().await.is_some() {}
+    }
+
+    fn admit(&self, accepted: Accepted, links: &mut JoinSet<()>) {
+        let Ok(permit) = Arc::clone(&self.unauthenticated).try_acquire_owned() else {
+            tracing::warn!(
+                peer = accepted.peer,
+                "turned away: too many carriers wait to be authenticated"
+            );
+            return;
+        };
+        let (keys, guest, cancel) = (
+            Arc::clone(&self.keys),
+            self.guest.clone(),
+            self.cancel.clone(),
+        );
+        let options = LinkOptions {
+            local: accepted.local,
+            ..self.options.clone()
+        };
+        links.spawn(async move {
+            let handshake = link::accept(accepted.carrier, &keys.authorized_hosts, &options);
+            let link = tokio::select! {
+                () = cancel.cancelled() => return,
+                link = handshake => link,
+            };
+            drop(permit);
+            match link {
+                Ok((link, incoming, driver)) => {
+                    tracing::info!(
+                        host = link.peer().node,
+                        version = link.peer().version,
+                        key = %link.peer_key().fingerprint(),
+                        encrypted = link.is_encrypted(),
+                        "link up"
+                    );
+                    let end = host_link::serve(link, incoming, driver, guest, cancel).await;
+                    tracing::info!(%end, "link down");
+                }
+                Err(error) => tracing::warn!(%error, peer = accepted.peer, "no link"),
+            }
+        });
+    }
+}
+
+/// A network configuration to apply, and where the result goes.
+pub type NetworkChange = (
+    ApplyNetwork,
+    oneshot::Sender<Result<NetworkApplied, NetworkError>>,
+);
+
+/// Applies one configuration after the other: two at once would read each other's half-done work.
+async fn apply_networks(
+    mut changes: mpsc::Receiver<NetworkChange>,
+    observer: Observer,
+    cancel: CancellationToken,
+) {
+    loop {
+        let (wanted, reply) = tokio::select! {
+            () = cancel.cancelled() => return,
+            change = changes.recv() => match change {
+                Some(change) => change,
+                None => return,
+            },
+        };
+        // A host that comes back asks for what is there already; the ladder need not tremble.
+        if !network_stands(&observer) {
+            observer.handle_network(NetworkState::Applying).await;
+        }
+        let start = Instant::now();
+        let result = network::apply(&wanted).await;
+        match &result {
+            Ok(applied) => {
+                tracing::info!(applied.changed, applied.summary, elapsed = ?start.elapsed(), "network applied");
+                observer
+                    .handle_network(NetworkState::Applied {
+                        summary: applied.summary.clone(),
+                    })
+                    .await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "network not applied");
+                observer
+                    .handle_network(NetworkState::Failed {
+                        error: error.to_string(),
+                    })
+                    .await;
+            }
+        }
+        // The host may have gone away meanwhile; the ladder has the result.
+        let _ = reply.send(result);
+    }
+}
+
+fn network_stands(observer: &Observer) -> bool {
+    let snapshot = observer.snapshots().borrow().clone();
+    snapshot.rungs.iter().any(|status| {
+        status.rung == lkc_protocol::message::Rung::Network && status.state == RungState::Ready
+    })
+}
+
+/// Feeds the service manager's watchdog from the loop that everything else runs on.
+async fn report_alive(cancel: CancellationToken) {
+    let Some(period) = service_manager::watchdog_interval() else {
+        cancel.cancelled().await;
+        return;
+    };
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = ticks.tick() => service_manager::alive(),
+        }
+    }
+}
+
+fn k3s_paths(args: &RunArgs) -> K3sPaths {
+    K3sPaths::with_binary(args.k3s.clone().unwrap_or_else(|| "k3s".into()))
+}
+
+fn link_options(keys: &Keys) -> LinkOptions {
+    LinkOptions {
+        identity: Arc::clone(&keys.identity),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: host_link::hostname(),
+        boot_id: boot_id(),
+        encrypt: Encrypt::Auto,
+        local: false,
+        limits: Limits::default(),
+    }
+}
+
+/// The kernel's id of this boot; zeros where it has none, which is then never told apart.
+fn boot_id() -> [u8; 16] {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16)
+        .unwrap_or_default()
+        .to_be_bytes()
+}

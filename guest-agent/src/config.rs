@@ -17,9 +17,16 @@ use thiserror::Error;
 /// Largest identity or key file in bytes; an honest one has some hundred.
 const MAX_KEY_FILE: u64 = 64 * 1024;
 
+/// Log file where no journal takes standard error.
+const DEFAULT_LOG: &str = "/var/log/lkc-guest.log";
+
 /// `lkc-guest`'s command line.
 #[derive(Debug, Parser)]
-#[command(name = "lkc-guest", version, about = "The guest end of lkc: network, k3s readiness, kubeconfig and tunnel")]
+#[command(
+    name = "lkc-guest",
+    version,
+    about = "The guest end of lkc: network, k3s readiness, kubeconfig and tunnel"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -39,7 +46,11 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Where to listen for the host: unix:PATH
-    #[arg(long, value_name = "CARRIER", default_value = "unix:/run/lkc/agent.sock")]
+    #[arg(
+        long,
+        value_name = "CARRIER",
+        default_value = "unix:/run/lkc/agent.sock"
+    )]
     pub listen: Vec<ListenAddress>,
 
     /// Keys of this guest and of its hosts
@@ -49,6 +60,27 @@ pub struct RunArgs {
     /// The k3s program to run; without it k3s is somebody else's to start
     #[arg(long, value_name = "PATH")]
     pub k3s: Option<PathBuf>,
+
+    /// Where to log beside standard error [default: /var/log/lkc-guest.log, nowhere under systemd]
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+
+    /// Set by systemd when standard error leads to the journal
+    #[arg(long, env = "JOURNAL_STREAM", hide = true, value_name = "ID")]
+    pub journal_stream: Option<String>,
+}
+
+impl RunArgs {
+    /// The file to log to, none when the journal has the log.
+    #[must_use]
+    pub fn log_path(&self) -> Option<PathBuf> {
+        let default = || {
+            self.journal_stream
+                .is_none()
+                .then(|| PathBuf::from(DEFAULT_LOG))
+        };
+        self.log.clone().or_else(default)
+    }
 }
 
 /// Where the keys are.
@@ -134,7 +166,12 @@ impl IdentityArgs {
     /// # Errors
     /// See [`ConfigError`].
     pub fn load(&self) -> Result<Keys, ConfigError> {
-        let identity_path = self.locate(self.identity.as_deref(), "identity", "identity", "lkc.identity")?;
+        let identity_path = self.locate(
+            self.identity.as_deref(),
+            "identity",
+            "identity",
+            "lkc.identity",
+        )?;
         let hosts_path = self.locate(
             self.authorized_hosts.as_deref(),
             "list of hosts to let in",
@@ -142,14 +179,22 @@ impl IdentityArgs {
             "lkc.authorized_hosts",
         )?;
         let pem = read(&identity_path)?;
-        let identity = Identity::from_pem(&pem)
-            .map_err(|source| ConfigError::Key { path: identity_path, source })?;
-        let authorized_hosts = parse_hosts(&read(&hosts_path)?)
-            .map_err(|source| ConfigError::Key { path: hosts_path.clone(), source })?;
+        let identity = Identity::from_pem(&pem).map_err(|source| ConfigError::Key {
+            path: identity_path,
+            source,
+        })?;
+        let authorized_hosts =
+            parse_hosts(&read(&hosts_path)?).map_err(|source| ConfigError::Key {
+                path: hosts_path.clone(),
+                source,
+            })?;
         if authorized_hosts.is_empty() {
             return Err(ConfigError::NoHosts(hosts_path));
         }
-        Ok(Keys { identity: Arc::new(identity), authorized_hosts })
+        Ok(Keys {
+            identity: Arc::new(identity),
+            authorized_hosts,
+        })
     }
 
     fn locate(
@@ -159,20 +204,34 @@ impl IdentityArgs {
         flag: &'static str,
         credential: &'static str,
     ) -> Result<PathBuf, ConfigError> {
-        let in_credentials = || self.credentials_dir.as_ref().map(|dir| dir.join(credential));
+        let in_credentials = || {
+            self.credentials_dir
+                .as_ref()
+                .map(|dir| dir.join(credential))
+        };
         named
             .map(Path::to_owned)
             .or_else(|| in_credentials().filter(|path| path.exists()))
-            .ok_or(ConfigError::Missing { what, flag, credential })
+            .ok_or(ConfigError::Missing {
+                what,
+                flag,
+                credential,
+            })
     }
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    let failed = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let size = fs::metadata(path).map_err(failed)?.len();
     if size > MAX_KEY_FILE {
         let message = format!("{size} bytes are too many for a key file");
-        return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidData, message)));
+        return Err(failed(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            message,
+        )));
     }
     fs::read_to_string(path).map_err(failed)
 }
@@ -190,18 +249,29 @@ mod tests {
     use super::*;
 
     fn args(dir: &Path) -> IdentityArgs {
-        IdentityArgs { identity: None, authorized_hosts: None, credentials_dir: Some(dir.to_owned()) }
+        IdentityArgs {
+            identity: None,
+            authorized_hosts: None,
+            credentials_dir: Some(dir.to_owned()),
+        }
     }
 
     #[test]
     fn keys_come_from_the_credentials() {
         let dir = tempfile::tempdir().unwrap();
         let missing = args(dir.path()).load().unwrap_err();
-        assert_eq!(missing.to_string(), "no identity: give `--identity FILE` or the systemd credential `lkc.identity`");
+        assert_eq!(
+            missing.to_string(),
+            "no identity: give `--identity FILE` or the systemd credential `lkc.identity`"
+        );
         let guest = Identity::generate().unwrap();
         let host = Identity::generate().unwrap().public_key();
         fs::write(dir.path().join("lkc.identity"), guest.to_pem()).unwrap();
-        fs::write(dir.path().join("lkc.authorized_hosts"), format!("# hosts\n\n{host} alice's laptop\n")).unwrap();
+        fs::write(
+            dir.path().join("lkc.authorized_hosts"),
+            format!("# hosts\n\n{host} alice's laptop\n"),
+        )
+        .unwrap();
         let keys = args(dir.path()).load().unwrap();
         assert_eq!(keys.identity.public_key(), guest.public_key());
         assert_eq!(keys.authorized_hosts, [host]);
@@ -219,12 +289,18 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         }
         fs::write(&hosts, "x".repeat(100_000)).unwrap();
-        assert!(matches!(args(dir.path()).load(), Err(ConfigError::Read { .. })));
+        assert!(matches!(
+            args(dir.path()).load(),
+            Err(ConfigError::Read { .. })
+        ));
     }
 
     #[test]
     fn carriers_to_listen_on() {
-        assert_eq!("unix:/run/a.sock".parse(), Ok(ListenAddress::Unix("/run/a.sock".into())));
+        assert_eq!(
+            "unix:/run/a.sock".parse(),
+            Ok(ListenAddress::Unix("/run/a.sock".into()))
+        );
         for text in ["unix:a.sock", "tcp:0.0.0.0:1", "", "/run/a.sock"] {
             assert!(text.parse::<ListenAddress>().is_err(), "{text}");
         }

@@ -1,1 +1,434 @@
-//! To come.
+//! One connected host: each of its requests becomes a task that ends with the link.
+
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use futures::StreamExt;
+use lkc_protocol::{
+    error::{Refusal, RefusalCode, ResetCode},
+    link::{Driver, Incoming, IncomingRequest, Link, LinkEnd, Stream, StreamError},
+    message::{
+        AnyRequest, ApplyNetwork, ConfigureK3s, Dial, Dialled, Info, InfoAnswer, Kubeconfig,
+        KubeconfigAnswer, LogSource, Logs, LogsAnswer, Shutdown, ShutdownAnswer, Watch,
+        WatchAnswer, WatchObject, WatchObjectAnswer,
+    },
+    relay::{Counters, relay},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    agent::NetworkChange,
+    dial::{self, Block, Policy},
+    logs, network,
+    observe::{ConfigureError, Observer, describe},
+    readiness::difference,
+};
+
+/// Requests of one link that are being worked on at once, connections included. As many as the
+/// link's streams; a bound of its own keeps the tasks in step with it.
+const MAX_REQUESTS: usize = 16_384;
+
+/// What the requests work on. Clones lead to the same.
+#[derive(Clone)]
+pub struct Guest {
+    observer: Observer,
+    network: mpsc::Sender<NetworkChange>,
+    stop: mpsc::Sender<Duration>,
+    agent_log: Option<PathBuf>,
+    cluster_ranges: Arc<Mutex<Vec<Block>>>,
+}
+
+impl Guest {
+    /// A guest that observes through `observer`, applies networks through `network` and is ended
+    /// through `stop`, with the grace that k3s has.
+    #[must_use]
+    pub fn new(
+        observer: Observer,
+        network: mpsc::Sender<NetworkChange>,
+        stop: mpsc::Sender<Duration>,
+        agent_log: Option<PathBuf>,
+    ) -> Self {
+        let cluster_ranges = Arc::new(Mutex::new(Policy::K3S_RANGES.to_vec()));
+        Self {
+            observer,
+            network,
+            stop,
+            agent_log,
+            cluster_ranges,
+        }
+    }
+}
+
+/// Serves a host until the link ends or the agent does.
+pub async fn serve<C>(
+    link: Link,
+    mut incoming: Incoming,
+    driver: Driver<C>,
+    guest: Guest,
+    cancel: CancellationToken,
+) -> LinkEnd
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut requests = JoinSet::new();
+    let mut driving = JoinSet::new();
+    driving.spawn(driver.run());
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => {
+                link.close();
+                break;
+            }
+            Some(ended) = requests.join_next() => log_defect(ended),
+            request = incoming.next() => match request {
+                Some(request) if requests.len() < MAX_REQUESTS => {
+                    requests.spawn(handle(request, guest.clone()));
+                }
+                Some(request) => request.refuse(&Refusal::new(RefusalCode::Busy, "too many requests at once")),
+                None => break,
+            },
+        }
+    }
+    requests.shutdown().await;
+    match driving.join_next().await {
+        Some(Ok(end)) => end,
+        _ => LinkEnd::Abandoned,
+    }
+}
+
+fn log_defect(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a request ended badly");
+    }
+}
+
+async fn handle(request: IncomingRequest, guest: Guest) {
+    match request.request().clone() {
+        AnyRequest::Info(_) => answer_info(request).await,
+        AnyRequest::Watch(_) => watch(request.accept::<Watch>(&WatchAnswer {}), &guest).await,
+        AnyRequest::ApplyNetwork(wanted) => apply_network(request, wanted, &guest).await,
+        AnyRequest::ConfigureK3s(wanted) => configure_k3s(request, &wanted, &guest).await,
+        AnyRequest::Kubeconfig(_) => {
+            kubeconfig(request.accept::<Kubeconfig>(&KubeconfigAnswer {}), &guest).await;
+        }
+        AnyRequest::Dial(target) => connect(request, &target, &guest).await,
+        AnyRequest::Logs(wanted) => follow_logs(request, &wanted, &guest).await,
+        AnyRequest::WatchObject(wanted) => watch_object(request, wanted, &guest).await,
+        AnyRequest::Shutdown(wanted) => {
+            let grace = Duration::from_millis(u64::from(wanted.grace_ms));
+            request.answer::<Shutdown>(&ShutdownAnswer {});
+            // A second request changes nothing: the stop has begun.
+            let _ = guest.stop.try_send(grace);
+        }
+    }
+}
+
+async fn answer_info(request: IncomingRequest) {
+    match network::interfaces().await {
+        Ok(interfaces) => request.answer::<Info>(&InfoAnswer {
+            hostname: hostname(),
+            os: os_name(),
+            kernel: nix::sys::utsname::uname()
+                .map(|name| name.release().to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            clock_unix_ms: milliseconds(
+                SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default(),
+            ),
+            uptime_ms: uptime_ms(),
+            interfaces,
+        }),
+        Err(error) => request.refuse(&Refusal::new(RefusalCode::Failed, error.to_string())),
+    }
+}
+
+/// The name of this node as the kernel has it.
+#[must_use]
+pub fn hostname() -> String {
+    nix::unistd::gethostname()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+fn os_name() -> String {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    text.lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="))
+        .map(|name| name.trim_matches('"').to_owned())
+        .unwrap_or_default()
+}
+
+/// Time since boot as /proc has it, suspend included.
+fn uptime_ms() -> u64 {
+    let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds = text
+        .split(' ')
+        .next()
+        .and_then(|first| first.parse::<f64>().ok());
+    milliseconds(Duration::try_from_secs_f64(seconds.unwrap_or(0.0)).unwrap_or_default())
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn watch(mut stream: Stream, guest: &Guest) {
+    let mut snapshots = guest.observer.snapshots();
+    let result: Result<(), StreamError> = async {
+        let mut last = snapshots.borrow_and_update().clone();
+        stream.send(&*last).await?;
+        while snapshots.changed().await.is_ok() {
+            let next = snapshots.borrow_and_update().clone();
+            stream.send(&difference(&last, &next)).await?;
+            last = next;
+        }
+        Ok(())
+    }
+    .await;
+    conclude(&stream, result);
+}
+
+async fn apply_network(request: IncomingRequest, wanted: ApplyNetwork, guest: &Guest) {
+    let (reply, result) = oneshot::channel();
+    let sent = guest.network.send((wanted, reply)).await.is_ok();
+    match (sent, result.await) {
+        (true, Ok(Ok(applied))) => request.answer::<ApplyNetwork>(&applied),
+        (true, Ok(Err(error))) => {
+            request.refuse(&Refusal::new(RefusalCode::Failed, describe(&error)));
+        }
+        _ => request.refuse(&Refusal::new(RefusalCode::Busy, "the agent is ending")),
+    }
+}
+
+async fn configure_k3s(request: IncomingRequest, wanted: &ConfigureK3s, guest: &Guest) {
+    match guest.observer.configure_k3s(wanted).await {
+        Ok(configured) => {
+            let ranges = cluster_ranges(&wanted.settings);
+            *guest
+                .cluster_ranges
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = ranges;
+            request.answer::<ConfigureK3s>(&configured);
+        }
+        Err(error) => {
+            let code = match error {
+                ConfigureError::Configuration(_) => RefusalCode::Invalid,
+                ConfigureError::K3s(_) => RefusalCode::Failed,
+            };
+            request.refuse(&Refusal::new(code, describe(&error)));
+        }
+    }
+}
+
+/// The ranges of pods and services that k3s was told, else its own.
+fn cluster_ranges(settings: &[String]) -> Vec<Block> {
+    let told = |key: &str| -> Vec<Block> {
+        settings
+            .iter()
+            .filter_map(|setting| setting.split_once('='))
+            .filter(|(name, _)| *name == key)
+            .flat_map(|(_, value)| value.split(','))
+            .filter_map(parse_block)
+            .collect()
+    };
+    let [pods, services] = Policy::K3S_RANGES;
+    let mut ranges = told("cluster-cidr");
+    if ranges.is_empty() {
+        ranges.push(pods);
+    }
+    let told_services = told("service-cidr");
+    if told_services.is_empty() {
+        ranges.push(services);
+    }
+    ranges.extend(told_services);
+    ranges
+}
+
+fn parse_block(text: &str) -> Option<Block> {
+    let (address, prefix) = text.trim().split_once('/')?;
+    let (address, prefix) = (address.parse::<IpAddr>().ok()?, prefix.parse::<u8>().ok()?);
+    // A range that is nearly everything would make the policy nothing.
+    let sensible = if address.is_ipv4() { 8..=32 } else { 32..=128 };
+    sensible
+        .contains(&prefix)
+        .then_some(Block { address, prefix })
+}
+
+async fn kubeconfig(mut stream: Stream, guest: &Guest) {
+    let mut states = guest.observer.kubeconfig();
+    let result: Result<(), StreamError> = async {
+        loop {
+            let values = states.borrow_and_update().values().cloned();
+            if let Some(values) = values {
+                stream.send(&*values).await?;
+            }
+            if states.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    .await;
+    conclude(&stream, result);
+}
+
+async fn connect(request: IncomingRequest, target: &Dial, guest: &Guest) {
+    let policy = Policy {
+        node_addresses: node_addresses(target).await,
+        cluster_ranges: guest
+            .cluster_ranges
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone(),
+    };
+    match dial::dial(target, &policy).await {
+        Ok((connection, address)) => {
+            let stream = request.accept::<Dial>(&Dialled {
+                address: address.to_string(),
+            });
+            let end = relay(connection, stream, &Counters::default()).await;
+            tracing::trace!(%address, %end, "connection ended");
+        }
+        Err(refusal) => {
+            tracing::debug!(target = target.host, port = target.port, %refusal, "dial refused");
+            request.refuse(&refusal);
+        }
+    }
+}
+
+/// Asked of the kernel only for targets whose fate depends on it.
+async fn node_addresses(target: &Dial) -> Vec<IpAddr> {
+    let loopback = target
+        .host
+        .parse::<IpAddr>()
+        .is_ok_and(|address| address.is_loopback());
+    if loopback || target.host.eq_ignore_ascii_case("localhost") {
+        return Vec::new();
+    }
+    let interfaces = network::interfaces().await.unwrap_or_default();
+    interfaces
+        .iter()
+        .flat_map(|interface| &interface.addresses)
+        .filter_map(|address| address.split('/').next()?.parse().ok())
+        .collect()
+}
+
+async fn follow_logs(request: IncomingRequest, wanted: &Logs, guest: &Guest) {
+    let path = match wanted.source {
+        LogSource::K3s => guest.observer.paths().log_path.clone(),
+        LogSource::Agent => match &guest.agent_log {
+            Some(path) => path.clone(),
+            None => {
+                let text = "the agent logs to the journal: journalctl -u lkc-guest";
+                return request.refuse(&Refusal::new(RefusalCode::Failed, text));
+            }
+        },
+    };
+    let mut stream = request.accept::<Logs>(&LogsAnswer {});
+    let tail = usize::try_from(wanted.tail).unwrap_or(usize::MAX);
+    let mut lines = std::pin::pin!(logs::lines(path, tail, wanted.follow));
+    while let Some(line) = lines.next().await {
+        let sent = match line {
+            Ok(line) => stream.send(&line).await,
+            Err(error) => {
+                tracing::warn!(%error, "cannot read a log");
+                stream.reset(ResetCode::Failed);
+                return;
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+    finish(stream).await;
+}
+
+async fn watch_object(request: IncomingRequest, wanted: WatchObject, guest: &Guest) {
+    let mut stream = None;
+    let mut request = Some(request);
+    let mut statuses = std::pin::pin!(guest.observer.watch_object(wanted));
+    while let Some(status) = statuses.next().await {
+        match (status, request.take()) {
+            (Err(error), Some(request)) => {
+                return request.refuse(&Refusal::new(RefusalCode::Invalid, describe(&error)));
+            }
+            (Err(error), None) => {
+                tracing::debug!(%error, "an object cannot be watched any more");
+                return;
+            }
+            (Ok(status), waiting) => {
+                if let Some(request) = waiting {
+                    stream = Some(request.accept::<WatchObject>(&WatchObjectAnswer {}));
+                }
+                if let Some(stream) = &mut stream
+                    && stream.send(&status).await.is_err()
+                {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Ends a stream cleanly: what is queued arrives, and the host's own end is waited for.
+async fn finish(mut stream: Stream) {
+    stream.finish();
+    // Whatever the host still says is not for us; its end or a reset is.
+    while let Ok(Some(_)) = stream.receive_raw().await {}
+}
+
+fn conclude(stream: &Stream, result: Result<(), StreamError>) {
+    match result {
+        Ok(()) => stream.finish(),
+        Err(error) => tracing::debug!(%error, stream = %stream.id(), "a stream of messages ended"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ranges_follow_k3s_own_settings() {
+        let settings = |text: &[&str]| text.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        assert_eq!(cluster_ranges(&[]), Policy::K3S_RANGES);
+        let told = cluster_ranges(&settings(&[
+            "cluster-cidr=10.52.0.0/16,fd42::/56",
+            "disable=traefik",
+        ]));
+        let permitted = Policy {
+            node_addresses: Vec::new(),
+            cluster_ranges: told,
+        };
+        for (address, expected) in [
+            ("10.52.1.1", true),
+            ("fd42::1", true),
+            ("10.43.0.1", true),
+            ("10.42.0.1", false),
+        ] {
+            assert_eq!(
+                permitted.permits(address.parse().unwrap()),
+                expected,
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_range_of_everything_is_not_believed() {
+        let settings = [
+            "cluster-cidr=0.0.0.0/0".to_owned(),
+            "service-cidr=::/0".to_owned(),
+        ];
+        assert_eq!(cluster_ranges(&settings), Policy::K3S_RANGES);
+    }
+}

@@ -17,7 +17,66 @@ pub mod observe;
 pub mod readiness;
 pub mod service_manager;
 
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, process::ExitCode, sync::Mutex};
+
+use clap::Parser;
+use tracing_subscriber::{EnvFilter, fmt::writer::MakeWriterExt};
+
+use config::{Cli, Command};
+
+/// Exit code of a failure to start.
+const FAILED: u8 = 1;
+
+/// Exit code of a defect of ours.
+const DEFECT: u8 = 70;
+
+/// Log size in bytes at which the file is put aside at the next start.
+const MAX_LOG: u64 = 8 * 1024 * 1024;
+
 /// Runs the program.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to(&cli);
+    match agent::run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{}", observe::describe(&error));
+            ExitCode::from(if matches!(error, agent::AgentError::Defect(_)) {
+                DEFECT
+            } else {
+                FAILED
+            })
+        }
+    }
+}
+
+/// Logs to standard error, and to a file where no journal takes it. A file that cannot be opened
+/// is no reason not to serve.
+fn log_to(cli: &Cli) {
+    let path = match &cli.command {
+        Command::Run(args) => args.log_path(),
+        Command::Identity(_) => None,
+    };
+    let file = path.and_then(|path| {
+        // The rotation is a courtesy; the log goes on without it.
+        let _ = logs::rotate_if_larger(&path, MAX_LOG);
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)
+            .ok()
+    });
+    let filter = EnvFilter::try_from_env("LKC_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_target(false);
+    match file {
+        Some(file) => builder
+            .with_writer(std::io::stderr.and(Mutex::new(file)))
+            .init(),
+        None => builder.with_writer(std::io::stderr).init(),
+    }
 }

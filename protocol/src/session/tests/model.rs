@@ -217,7 +217,11 @@ impl World {
                 match event {
                     Event::Opened { stream, .. } => self.model.waiting[index].push(stream),
                     Event::Accepted { stream, .. } => self.model.live[index].push(stream),
-                    Event::Refused { stream, .. } => assert!(self.model.broken.contains(&stream)),
+                    Event::Refused { stream, refusal } => {
+                        // Busy also when the end of another stream had not arrived yet.
+                        assert_eq!(refusal.code, RefusalCode::Busy);
+                        self.model.broken.insert(stream);
+                    }
                     Event::Readable(_) | Event::Writable(_) => {}
                     Event::GoAway { code, text } => panic!("{code} {text}"),
                 }
