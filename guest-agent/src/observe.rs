@@ -29,3 +29,6 @@ pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     }
     one_line(&text)
 }
+
+#[cfg(test)]
+mod tests;

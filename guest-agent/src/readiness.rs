@@ -118,10 +118,17 @@ impl Ladder {
         }
         match &state {
             K3sState::Running {
-                version, simulated, ..
+                version,
+                simulated,
+                restarts,
+                ..
             } => {
-                self.facts.summary.version = one_line(version);
-                self.facts.summary.simulated = *simulated;
+                let (simulated, restarts) = (*simulated, *restarts);
+                self.facts.summary = K3sSummary {
+                    version: one_line(version),
+                    simulated,
+                    restarts,
+                };
             }
             K3sState::Exited { restarts, .. } | K3sState::CrashLoop { restarts, .. } => {
                 self.facts.summary.restarts = *restarts;

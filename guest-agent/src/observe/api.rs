@@ -27,7 +27,7 @@ use readyz::Readyz;
 
 /// Seconds after which a watch is asked for anew; a server that is gone without a word is noticed
 /// that late.
-pub(super) const WATCH_SECONDS: u32 = 60;
+pub(super) const WATCH_SECONDS: u32 = 30;
 
 /// Watches that lasted this long broke for a reason of their own; a shorter life means that the
 /// API is not well, and the next attempt waits.

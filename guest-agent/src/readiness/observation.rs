@@ -51,6 +51,8 @@ pub enum K3sState {
         version: String,
         /// Whether it is the simulator.
         simulated: bool,
+        /// Restarts so far that were not asked for.
+        restarts: u32,
     },
     /// Ended without being asked to; it will be started again.
     Exited {

@@ -25,6 +25,7 @@ fn running(simulated: bool) -> Observation {
         pid: 42,
         version: "k3s v1.33.5+k3s1".to_owned(),
         simulated,
+        restarts: 0,
     })
 }
 
@@ -317,6 +318,7 @@ fn observation() -> impl Strategy<Value = Observation> {
                 pid,
                 version,
                 simulated,
+                restarts: u32::from(simulated),
             })
         }),
         (text.clone(), any::<u32>(), texts.clone()).prop_map(|(status, restarts, tail)| {

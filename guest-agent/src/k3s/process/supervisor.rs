@@ -411,6 +411,7 @@ impl Supervisor {
                 .map(|version| version.text.clone())
                 .unwrap_or_default(),
             simulated: version.is_some_and(|version| version.simulated),
+            restarts: self.policy.restarts(),
         })
         .await;
     }

@@ -9,11 +9,15 @@ use kube::{Client, Config};
 use lkc_protocol::message::KubeconfigValues;
 use thiserror::Error;
 
+use super::WATCH_SECONDS;
 use crate::k3s::encoding::{EncodingError, decode_pem, encode_base64};
 use crate::readiness::one_line;
 
 /// Connecting on loopback takes no time; a server that accepts and says nothing is cut off here.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Silence after which a connection counts as dead. A watch is quiet for as long as it lasts.
+const READ_DEADLINE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
 
 /// Depth to which causes are followed; a cycle must not hang.
 const MAX_CAUSES: usize = 16;
@@ -46,8 +50,9 @@ pub fn connect(values: &KubeconfigValues) -> Result<Client, ClientError> {
     let authority = decode_pem(&values.certificate_authority)?;
     config.root_cert = Some(authority.into_iter().map(|block| block.der).collect());
     config.connect_timeout = Some(CONNECT_DEADLINE);
-    // A watch is quiet for as long as its own deadline; requests have deadlines of their own.
-    config.read_timeout = None;
+    // Every answer, a list or the next event of a watch, comes within this or never.
+    config.read_timeout = Some(READ_DEADLINE);
+    config.reset_reader_on_write = true;
     config.default_retry = false;
     let encode = |pem: &String| encode_base64(pem.as_bytes());
     config.auth_info = AuthInfo {

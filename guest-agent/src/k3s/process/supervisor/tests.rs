@@ -77,6 +77,7 @@ impl Running {
                 pid,
                 version,
                 simulated,
+                ..
             } = self.next().await
             {
                 assert_eq!((version.as_str(), simulated), ("k3s v1.33.5+k3s1", false));
