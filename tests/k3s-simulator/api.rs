@@ -177,8 +177,7 @@ fn review(request: &Request, target: &Target<'_>) -> Result<Option<Answer>, ApiE
     if request.method != "POST" {
         return Err(ApiError::method_not_allowed());
     }
-    let mut body: Value = serde_json::from_slice(&request.body)
-        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let mut body = write::body(request)?;
     crate::object::set(&mut body, &["status"], json!({"allowed": true}));
     Ok(Some(Answer::Json { code: 201, body }))
 }

@@ -77,9 +77,7 @@ impl Pki {
         files::create_private_dir(&tls_dir).map_err(|source| file_error(&tls_dir, source))?;
         let server_ca = Authority::load_or_create(&tls_dir, "server-ca", "k3s-server-ca", now)?;
         let client_ca = Authority::load_or_create(&tls_dir, "client-ca", "k3s-client-ca", now)?;
-        for (file, common_name) in [("request-header-ca", "k3s-request-header-ca")] {
-            Authority::load_or_create(&tls_dir, file, common_name, now)?;
-        }
+        Authority::load_or_create(&tls_dir, "request-header-ca", "k3s-request-header-ca", now)?;
         let admin = client_ca.load_or_issue_file(&tls_dir, "client-admin", &Leaf::admin(), now)?;
         client_ca.load_or_issue_file(
             &tls_dir,
@@ -95,7 +93,7 @@ impl Pki {
         )?;
         let serving = serving_pair(&tls_dir, &server_ca, names, now)?;
         Ok(Self {
-            server_ca_pem: server_ca.certificate_pem.clone(),
+            server_ca_pem: server_ca.certificate_pem,
             client_ca_pem: client_ca.certificate_pem.clone(),
             tls_dir,
             client_ca,

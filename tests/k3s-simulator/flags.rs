@@ -12,7 +12,7 @@ pub(crate) enum Kind {
     List,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Flag {
     pub(crate) name: &'static str,
     pub(crate) alias: Option<&'static str>,

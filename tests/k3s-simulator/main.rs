@@ -25,6 +25,7 @@ mod openapi;
 mod options;
 mod patch;
 mod persistence;
+mod protobuf;
 mod request;
 mod resources;
 mod script;

@@ -17,11 +17,11 @@ pub(crate) fn shown(resource: &Resource, form: &Form, object: &Value, now: Momen
     match form {
         Form::Plain => object.clone(),
         Form::Table { version, include } => {
-            let rows = vec![row(resource, object, version, *include, now)];
+            let rows = [row(resource, object, version, *include, now)];
             table(
                 resource,
                 version,
-                rows,
+                &rows,
                 object::text(object, "/metadata/resourceVersion"),
             )
         }
@@ -47,11 +47,11 @@ pub(crate) fn list(
             )
         }
         Form::Table { version, include } => {
-            let rows = objects
+            let rows: Vec<_> = objects
                 .iter()
                 .map(|object| row(resource, object, version, *include, now))
                 .collect();
-            table(resource, version, rows, resource_version)
+            table(resource, version, &rows, resource_version)
         }
         Form::Metadata { version } => {
             let items = objects
@@ -75,7 +75,7 @@ fn metadata_only(object: &Value, version: &str) -> Value {
     })
 }
 
-fn table(resource: &Resource, version: &str, rows: Vec<Value>, resource_version: &str) -> Value {
+fn table(resource: &Resource, version: &str, rows: &[Value], resource_version: &str) -> Value {
     json!({
         "kind": "Table",
         "apiVersion": format!("meta.k8s.io/{version}"),

@@ -18,7 +18,7 @@ pub(crate) fn write(options: &Options, pki: &Pki) -> io::Result<()> {
         (None, Some(password)) => password.to_owned(),
         (None, None) => random_password()?,
     };
-    let digest = hex(sha256(pki.server_ca_pem.as_bytes()).as_ref());
+    let digest = hex(sha256(pki.server_ca_pem.as_bytes())?.as_ref());
     files::write_atomically(
         &path,
         format!("K10{digest}::server:{password}\n").as_bytes(),
@@ -50,13 +50,12 @@ fn random_password() -> io::Result<String> {
     Ok(hex(&bytes))
 }
 
-fn sha256(bytes: &[u8]) -> rustls::crypto::hash::Output {
+fn sha256(bytes: &[u8]) -> io::Result<rustls::crypto::hash::Output> {
     let suite = rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
-    match suite {
-        rustls::SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider.hash(bytes),
-        #[allow(unreachable_patterns)]
-        _ => unreachable!("the suite is one of TLS 1.3"),
-    }
+    let hash = suite
+        .tls13()
+        .map(|suite| suite.common.hash_provider.hash(bytes));
+    hash.ok_or_else(|| io::Error::other("the TLS library has no SHA-256"))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -66,4 +65,19 @@ fn hex(bytes: &[u8]) -> String {
             let _ = write!(text, "{byte:02x}");
             text
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secret_part_is_found_in_the_secure_form_only() {
+        assert_eq!(password("K10abc::server:secret\n"), Some("secret"));
+        assert_eq!(password("secret"), None);
+        assert_eq!(
+            hex(sha256(b"abc").unwrap().as_ref()),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
 }

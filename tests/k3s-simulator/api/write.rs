@@ -9,6 +9,7 @@ use crate::admission;
 use crate::clock::Moment;
 use crate::object;
 use crate::patch::{self, Kind};
+use crate::protobuf;
 use crate::request::{Form, Request, Target};
 use crate::resources::Resource;
 use crate::status::{self, ApiError};
@@ -410,7 +411,7 @@ fn patch_body(request: &Request) -> Result<(Kind, Value), ApiError> {
     Ok((kind, patch))
 }
 
-fn body(request: &Request) -> Result<Value, ApiError> {
+pub(super) fn body(request: &Request) -> Result<Value, ApiError> {
     let object = match request
         .content_type
         .split(';')
@@ -420,6 +421,8 @@ fn body(request: &Request) -> Result<Value, ApiError> {
     {
         "" | "application/json" => json_value(&request.body)?,
         "application/yaml" => yaml(&request.body)?,
+        "application/vnd.kubernetes.protobuf" => protobuf::decode(&request.body)
+            .map_err(|error| ApiError::bad_request(error.to_string()))?,
         other => return Err(ApiError::unsupported_media_type(other)),
     };
     if !object.is_object() {

@@ -211,7 +211,7 @@ impl Lifecycle {
     fn become_ready(&self, world: &mut World, now: Moment) {
         let message = "kubelet is posting ready status";
         self.change(world, now, |node, at| {
-            set_ready(node, "True", "KubeletReady", message, at)
+            set_ready(node, "True", "KubeletReady", message, at);
         });
         self.record(world, "NodeReady", now);
     }
@@ -219,7 +219,7 @@ impl Lifecycle {
     fn fail(&self, world: &mut World, now: Moment) {
         let message = "container runtime is down (simulated)";
         self.change(world, now, |node, at| {
-            set_ready(node, "False", "KubeletNotReady", message, at)
+            set_ready(node, "False", "KubeletNotReady", message, at);
         });
         self.record(world, "NodeNotReady", now);
     }

@@ -323,14 +323,13 @@ fn pod_status(pod: &Value) -> &str {
     if is_terminating(pod) {
         return "Terminating";
     }
-    let waiting = items(pod, "/status/containerStatuses")
+    let mut waiting = items(pod, "/status/containerStatuses")
         .iter()
         .map(|status| text(status, "/state/waiting/reason"));
     match text(pod, "/status/phase") {
         "Succeeded" => "Completed",
         "Pending" => waiting
-            .filter(|reason| !reason.is_empty())
-            .last()
+            .rfind(|reason| !reason.is_empty())
             .unwrap_or("Pending"),
         phase => phase,
     }
