@@ -6,6 +6,7 @@
 
 mod certificate;
 mod document;
+pub mod merge;
 mod node;
 mod pem;
 

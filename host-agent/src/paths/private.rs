@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -147,6 +147,25 @@ pub fn verify_dir(path: &Path, uid: u32) -> Result<(), PrivateError> {
 /// old file or the new one, whole, and a crash leaves one of them. A symbolic link in the place is
 /// replaced, not followed.
 pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), PrivateError> {
+    replace(path, content, mode, None)
+}
+
+/// As [`write_atomically`], for a file that keeps its owner and group when root rewrites it.
+pub fn write_atomically_for(
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+    owner: (u32, u32),
+) -> Result<(), PrivateError> {
+    replace(path, content, mode, Some(owner))
+}
+
+fn replace(
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+    owner: Option<(u32, u32)>,
+) -> Result<(), PrivateError> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -156,6 +175,9 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), Pr
         .prefix(".lkc-")
         .tempfile_in(directory)
         .map_err(failed("write a file beside"))?;
+    if let Some(owner) = owner {
+        give_to(file.as_file(), owner).map_err(failed("keep the owner of"))?;
+    }
     file.as_file()
         .set_permissions(Permissions::from_mode(mode))
         .map_err(failed("set the mode of"))?;
@@ -167,6 +189,20 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), Pr
     directory_file
         .sync_all()
         .map_err(PrivateError::io("sync", directory))
+}
+
+/// A group that we are not in cannot be kept, which does no harm.
+fn give_to(file: &File, (uid, gid): (u32, u32)) -> io::Result<()> {
+    let made = file.metadata()?;
+    if (made.uid(), made.gid()) == (uid, gid) {
+        return Ok(());
+    }
+    match fchown(file, Some(uid), Some(gid)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && made.uid() == uid => {
+            Ok(())
+        }
+        given => given,
+    }
 }
 
 /// As [`write_atomically`], but leaves a regular file that already has this content and mode
