@@ -96,7 +96,8 @@ impl From<PrivateError> for CommandError {
 }
 
 /// Makes `path` a directory of mode 0700 unless it is one, with what lies above it, and verifies
-/// that it is a real directory of user `uid` that nobody else may enter.
+/// that it is a real directory of user `uid` that nobody else may enter. What lies above is not
+/// verified: a directory below one of ours is private only if that was verified before.
 pub fn private_dir(path: &Path, uid: u32) -> Result<(), PrivateError> {
     if let Some(parent) = path.parent() {
         DirBuilder::new()
