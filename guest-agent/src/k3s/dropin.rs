@@ -28,6 +28,7 @@ const HEADER: &str = "# Written by lkc-guest, changes are overwritten. Role: ";
 #[derive(Clone, PartialEq, Eq)]
 pub struct Dropin {
     role: K3sRole,
+    node_ip: IpAddr,
     entries: Vec<(String, Vec<String>)>,
 }
 
@@ -83,6 +84,20 @@ pub enum DropinError {
         /// What is wrong.
         needs: &'static str,
     },
+    /// etcd knows its members by address: with another one this node's never starts.
+    #[error(
+        "the node's address cannot change from {old} to {new}: embedded etcd in {path} knows it by the old one; \
+         keep {old}, or run `k3s server --cluster-reset` in the guest",
+        path = path.display()
+    )]
+    EtcdAddress {
+        /// The address that etcd knows.
+        old: IpAddr,
+        /// The address that was asked for.
+        new: IpAddr,
+        /// Its data.
+        path: PathBuf,
+    },
     /// Not written.
     #[error("cannot write {path}", path = path.display())]
     Write {
@@ -125,6 +140,7 @@ impl Dropin {
         }
         Ok(Self {
             role: request.role,
+            node_ip,
             entries: entries
                 .0
                 .into_iter()
@@ -161,8 +177,20 @@ impl Dropin {
     /// the owner only since it may hold the join token. True when it was written.
     ///
     /// # Errors
-    /// When the file cannot be read for comparison or not be written.
+    /// When the file cannot be read for comparison or not be written, or when embedded etcd would
+    /// not start with the node's new address.
     pub fn write(&self, paths: &K3sPaths) -> Result<bool, DropinError> {
+        let etcd_dir = paths.data_dir.join("server/db/etcd");
+        if let Some(Written { node_ip: old, .. }) = written(paths)
+            && old != self.node_ip
+            && etcd_dir.exists()
+        {
+            return Err(DropinError::EtcdAddress {
+                old,
+                new: self.node_ip,
+                path: etcd_dir,
+            });
+        }
         let path = paths.dropin_path();
         let text = self.render();
         write_if_different(&path, &text).map_err(|source| DropinError::Write { path, source })
@@ -187,6 +215,8 @@ pub struct Written {
     pub role: K3sRole,
     /// Name of its object.
     pub node_name: String,
+    /// Its address.
+    pub node_ip: IpAddr,
 }
 
 /// What was written last, none when nothing was.
@@ -198,13 +228,18 @@ pub fn written(paths: &K3sPaths) -> Option<Written> {
         "agent" => K3sRole::Agent,
         _ => return None,
     };
-    let quoted = text
-        .lines()
-        .find_map(|line| line.strip_prefix("node-name: "))?;
-    let name = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    let value = |key: &str| {
+        let quoted = text
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))?;
+        quoted.strip_prefix('"')?.strip_suffix('"')
+    };
+    let node_name = node_name(value("node-name")?).ok()?.to_owned();
+    let node_ip = value("node-ip")?.parse().ok()?;
     Some(Written {
         role,
-        node_name: node_name(name).ok()?.to_owned(),
+        node_name,
+        node_ip,
     })
 }
 

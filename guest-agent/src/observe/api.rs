@@ -64,7 +64,7 @@ pub async fn follow_api(
         () = cancel.cancelled() => {}
         () = follower.run() => {}
     }
-    follower.clients.send_replace(None);
+    follower.withdraw_client();
 }
 
 struct Follower {
@@ -104,7 +104,7 @@ impl Follower {
         let client = match client {
             Ok(client) => client,
             Err(why) => {
-                self.clients.send_replace(None);
+                self.withdraw_client();
                 self.tell(Observation::Api(ApiState::Unreachable { why }))
                     .await;
                 return std::future::pending().await;
@@ -147,7 +147,7 @@ impl Follower {
                     ApiState::Unreachable { why }
                 }
             };
-            self.clients.send_replace(None);
+            self.withdraw_client();
             self.tell(Observation::Api(state)).await;
             tokio::time::sleep(pause.next()).await;
         }
@@ -165,6 +165,12 @@ impl Follower {
             error = node => error,
             error = workloads::follow(client.clone(), &self.observations) => error,
         }
+    }
+
+    /// Tells those who use the client that the API is away, once.
+    fn withdraw_client(&self) {
+        self.clients
+            .send_if_modified(|client| client.take().is_some());
     }
 
     async fn tell(&self, observation: Observation) {

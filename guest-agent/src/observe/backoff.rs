@@ -9,7 +9,8 @@ const FIRST: Duration = Duration::from_millis(50);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Pauses that double from 50 ms to 1 s, each shortened by up to a quarter at random.
+/// Pauses that grow by half from 50 ms to 1 s, each shortened by up to a quarter at random. What is
+/// waited for is so noticed late by at most a third of the time that it took.
 #[derive(Debug)]
 pub(super) struct Backoff {
     pause: Duration,
@@ -29,7 +30,7 @@ impl Backoff {
     /// The next pause.
     pub(super) fn next(&mut self) -> Duration {
         let pause = self.pause;
-        self.pause = (self.pause * 2).min(LONGEST);
+        self.pause = (self.pause * 3 / 2).min(LONGEST);
         self.attempts += 1;
         let permille = u32::try_from(self.random.hash_one(self.attempts) % 250).unwrap_or(0);
         pause - pause * permille / 1000
@@ -55,7 +56,7 @@ mod tests {
                 pause <= full && pause >= full * 3 / 4,
                 "{pause:?} of {full:?}"
             );
-            full = (full * 2).min(LONGEST);
+            full = (full * 3 / 2).min(LONGEST);
         }
         backoff.reset();
         assert!(backoff.next() <= FIRST);

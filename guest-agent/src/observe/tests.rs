@@ -170,7 +170,6 @@ impl Bench {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a test that did not run must say so")]
 fn skipped() {
     eprintln!("skipped: LKC_K3S_SIMULATOR does not name the k3s simulator");
 }
@@ -498,7 +497,6 @@ async fn the_next_agent_finds_everything() {
 /// Resident memory of this process with everything watched, for the record: run alone, with
 /// `--nocapture`.
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "the number is the point")]
 async fn memory_when_idle() {
     let Some(bench) = Bench::new().await else {
         return;

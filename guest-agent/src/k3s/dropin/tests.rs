@@ -177,6 +177,7 @@ fn it_is_written_once_and_only_for_its_owner() {
     let found = Written {
         role: K3sRole::Server,
         node_name: "k3s-dev".to_owned(),
+        node_ip: "192.100.0.10".parse().unwrap(),
     };
     assert_eq!(written(&paths), Some(found));
     let first = fingerprint(&paths);
@@ -195,6 +196,28 @@ fn it_is_written_once_and_only_for_its_owner() {
         .unwrap()
         .collect();
     assert_eq!(left.len(), 1, "no temporary file stays");
+}
+
+#[test]
+fn an_address_that_etcd_knows_does_not_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let paths = K3sPaths::below(directory.path(), "k3s");
+    let etcd_dir = paths.data_dir.join("server/db/etcd");
+    std::fs::create_dir_all(&etcd_dir).unwrap();
+    assert!(Dropin::new(&request()).unwrap().write(&paths).unwrap());
+    let mut moved = request();
+    moved.node_ip = "192.100.0.11".to_owned();
+    let error = Dropin::new(&moved)
+        .unwrap()
+        .write(&paths)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("the node's address cannot change from 192.100.0.10 to 192.100.0.11: "),
+        "{error}"
+    );
+    std::fs::remove_dir(&etcd_dir).unwrap();
+    assert!(Dropin::new(&moved).unwrap().write(&paths).unwrap());
 }
 
 #[test]

@@ -245,11 +245,13 @@ async fn what_does_not_end_is_killed_with_its_group() {
     let mut running = bench.start();
     running.k3s.ensure_running(K3sRole::Server).await.unwrap();
     running.next_running().await;
-    let child = wait_for_child(&bench).await;
+    let id = pid_file::ProcessId::of(wait_for_child(&bench).await).unwrap();
+    let mut child = K3sChild::adopt(id).unwrap().expect("it runs");
     running.k3s.stop(Duration::from_millis(100)).await.unwrap();
     running.end().await;
     assert_eq!(bench.left_over(), None);
-    assert!(!is_running(child), "its children are gone too");
+    let gone = tokio::time::timeout(DEADLINE, child.ended()).await;
+    assert!(gone.is_ok(), "its children are gone too");
 }
 
 async fn wait_for_child(bench: &Bench) -> u32 {
@@ -264,11 +266,6 @@ async fn wait_for_child(bench: &Bench) -> u32 {
         }
     };
     tokio::time::timeout(DEADLINE, found).await.unwrap()
-}
-
-/// A killed orphan may be a zombie for as long as nobody reaps it.
-fn is_running(pid: u32) -> bool {
-    pid_file::ProcessId::of(pid).is_some()
 }
 
 #[tokio::test]
