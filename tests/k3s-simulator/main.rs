@@ -16,6 +16,8 @@ mod flags;
 mod http;
 mod ids;
 mod kubeconfig;
+#[cfg(test)]
+mod kubectl;
 mod lifecycle;
 mod log;
 mod machine;

@@ -10,10 +10,11 @@ use crate::resources::Resource;
 use crate::version;
 
 /// OpenAPI v2 without definitions. Old clients decode whatever comes as protobuf, so they get that.
+/// The answer's media type has a dot where the request's has an `@`, which Go does not parse.
 pub(crate) fn v2(accept: &str) -> (&'static str, Vec<u8>) {
     if accept.contains("proto-openapi.spec.v2") {
         return (
-            "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+            "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
             v2_protobuf(),
         );
     }

@@ -58,6 +58,18 @@ pub(crate) enum RunError {
 /// # Errors
 /// What k3s would log as fatal.
 pub(crate) fn run(options: &Options) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(RunError::Runtime)?;
+    runtime.block_on(async {
+        // Before anything that others can see, so that a signal never finds us without handlers.
+        let mut signals = Signals::new().map_err(RunError::Runtime)?;
+        start(options, &mut signals).await
+    })
+}
+
+async fn start(options: &Options, signals: &mut Signals) -> Result<(), RunError> {
     log::warning(
         "This is the k3s SIMULATOR of lkc, not k3s: it answers the Kubernetes API and runs no containers",
     );
@@ -73,56 +85,48 @@ pub(crate) fn run(options: &Options) -> Result<(), RunError> {
     scripted_failure(options)?;
     let machine = machine::inspect(options)?;
     machine::check_etcd_member(options, &machine)?;
-    let now = SystemTime::now();
     let names = machine.certificate_names(options);
-    let mut pki = Pki::prepare(&options.data_dir, &names, now)?;
+    let mut pki = Pki::prepare(&options.data_dir, &names, SystemTime::now())?;
     token::write(options, &pki).map_err(|source| RunError::Write {
         path: options.data_dir.join("server/token"),
         source,
     })?;
     let (tls_config, clients) = tls::configure(&pki)?;
     write_kubeconfig(options, &pki)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(RunError::Runtime)?;
-    runtime.block_on(async {
-        let mut signals = Signals::new().map_err(RunError::Runtime)?;
-        tokio::select! {
-            () = tokio::time::sleep(options.script.api_delay) => {}
-            _ = signals.terminate.recv() => return Ok(()),
-            _ = signals.interrupt.recv() => return Ok(()),
-        }
-        let listener = listen(options).await?;
-        let facts = machine.node_facts(options);
-        let lifecycle = Lifecycle::new(
-            facts,
-            options.script.clone(),
-            options.disabled.clone(),
-            options.has_cni,
-            pki.server_ca_pem.clone(),
-        );
-        let world = World {
-            store: persistence::load(&options.data_dir),
-            ids: Ids::new(seed()),
-            is_ready: false,
-            service_prefix: machine::service_prefix(&options.service_cidr),
-        };
-        let shared = Arc::new(Shared::new(
-            world,
-            Instant::now(),
-            pki.server_ca_pem.clone(),
-        ));
-        let running = Running {
-            options,
-            pki: &mut pki,
-            shared,
-            lifecycle,
-            acceptor: TlsAcceptor::from(tls_config),
-            clients,
-        };
-        running.until_stopped(listener, &mut signals).await
-    })
+    tokio::select! {
+        () = tokio::time::sleep(options.script.api_delay) => {}
+        _ = signals.terminate.recv() => return Ok(()),
+        _ = signals.interrupt.recv() => return Ok(()),
+    }
+    let listener = listen(options).await?;
+    let lifecycle = Lifecycle::new(
+        machine.node_facts(options),
+        options.script.clone(),
+        options.disabled.clone(),
+        options.has_cni,
+        pki.server_ca_pem.clone(),
+    );
+    let world = World {
+        store: persistence::load(&options.data_dir),
+        ids: Ids::new(seed()),
+        is_ready: false,
+        service_prefix: machine::service_prefix(&options.service_cidr),
+    };
+    let shared = Arc::new(Shared::new(
+        world,
+        Instant::now(),
+        pki.server_ca_pem.clone(),
+    ));
+    let acceptor = TlsAcceptor::from(tls_config);
+    let running = Running {
+        options,
+        pki: &mut pki,
+        shared,
+        lifecycle,
+        acceptor,
+        clients,
+    };
+    running.until_stopped(listener, signals).await
 }
 
 struct Running<'a> {
