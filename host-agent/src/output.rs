@@ -30,6 +30,9 @@ use crate::{
     error::{CommandError, Kind},
 };
 
+use events::Event;
+use report::{ErrorDocument, ErrorObject};
+
 pub use closing::{Closing, closing, next_without_cni};
 pub use forwards::forward_table;
 pub use paint::Paint;
@@ -168,7 +171,9 @@ impl Output {
     pub fn error(&self, error: &CommandError) {
         if self.is_json() {
             // A reader that went away hears of no error either.
-            let _ = self.json_line(&report::json(error));
+            let _ = self.json_line(&ErrorDocument {
+                error: ErrorObject::new(error),
+            });
         } else {
             self.to_stderr(&report::text(error, self.stderr));
         }
@@ -177,16 +182,22 @@ impl Output {
     /// The last line of a followed command that failed, for programs; text as [`Output::error`].
     pub fn failed_event(&self, error: &CommandError) {
         if self.is_json() {
-            let _ = self.json_line(&report::event(error));
+            let _ = self.json_line(&Event::Failed {
+                error: ErrorObject::new(error),
+            });
         } else {
             self.error(error);
         }
     }
 
-    /// Says that a signal ended the program, and what goes on without it.
-    pub fn interrupted(&self, name: &str, code: u8, goes_on: &str) {
+    /// Says that a signal ended the waiting, and what goes on without it.
+    pub fn interrupted(&self, exit_code: u8, goes_on: &str) {
         if self.is_json() {
-            let event = events::interrupted(name, code, goes_on);
+            let (code, message) = (exit_code, goes_on);
+            let event = match exit_code {
+                143 => Event::Terminated { code, message },
+                _ => Event::Interrupted { code, message },
+            };
             // A reader that went away needs no last word.
             let _ = self.json_line(&event);
         } else if !goes_on.is_empty() {

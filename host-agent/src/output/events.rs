@@ -1,43 +1,66 @@
 //! What programs read while `up`, `restart` and `wait` go on: one JSON object per line.
 //!
-//! `status` and `goal` once per change, then one of `done`, `failed` (see `report`), `interrupted`
-//! and `terminated`.
+//! `status` and `goal` once per change, then one of `done`, `failed`, `interrupted`, `terminated`.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
+use super::report::ErrorObject;
 use crate::{
     config::ClusterName,
-    control::{Done, Reply},
+    control::{ClusterStatus, Done, Reply},
 };
 
-/// The event of a reply, none for one that is no news of a cluster.
-pub(super) fn of_reply(reply: &Reply) -> Option<Value> {
-    match reply {
-        Reply::Status { cluster } => Some(json!({ "event": "status", "cluster": cluster })),
-        Reply::Goal {
-            goal,
-            satisfied,
-            detail,
-        } => Some(json!({
-            "event": "goal", "goal": goal, "satisfied": satisfied, "detail": detail,
-        })),
-        Reply::Log { .. } | Reply::Daemon(_) | Reply::Done(_) | Reply::Failed(_) => None,
+/// One line.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub(super) enum Event<'a> {
+    /// How a cluster stands now.
+    Status { cluster: &'a ClusterStatus },
+    /// How a goal that is not a rung stands now.
+    Goal {
+        goal: &'a str,
+        satisfied: bool,
+        detail: &'a str,
+    },
+    /// The end: all is well.
+    Done {
+        cluster: Option<&'a ClusterName>,
+        changed: bool,
+        elapsed_ms: u64,
+    },
+    /// The end: it failed.
+    Failed { error: ErrorObject<'a> },
+    /// The end: Ctrl-C.
+    Interrupted { code: u8, message: &'a str },
+    /// The end: SIGTERM.
+    Terminated { code: u8, message: &'a str },
+}
+
+impl<'a> Event<'a> {
+    /// The event of a reply, none for one that is no news of a cluster.
+    pub(super) fn of_reply(reply: &'a Reply) -> Option<Self> {
+        match reply {
+            Reply::Status { cluster } => Some(Self::Status { cluster }),
+            Reply::Goal {
+                goal,
+                satisfied,
+                detail,
+            } => Some(Self::Goal {
+                goal,
+                satisfied: *satisfied,
+                detail,
+            }),
+            Reply::Log { .. } | Reply::Daemon(_) | Reply::Done(_) | Reply::Failed(_) => None,
+        }
     }
-}
 
-/// The last event when all is well.
-pub(super) fn done(cluster: Option<&ClusterName>, done: &Done) -> Value {
-    json!({
-        "event": "done",
-        "cluster": cluster,
-        "changed": done.changed,
-        "elapsed_ms": done.elapsed_ms,
-    })
-}
-
-/// The last event when a signal ended the waiting.
-pub(super) fn interrupted(name: &str, code: u8, goes_on: &str) -> Value {
-    json!({ "event": name, "code": code, "message": goes_on })
+    pub(super) fn done(cluster: Option<&'a ClusterName>, done: &Done) -> Self {
+        Self::Done {
+            cluster,
+            changed: done.changed,
+            elapsed_ms: done.elapsed_ms,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -64,98 +87,101 @@ mod tests {
             elapsed_ms: 1410,
         };
         let events = [
-            of_reply(&status).unwrap(),
-            of_reply(&goal).unwrap(),
-            done(Some(&name), &end),
-            interrupted("interrupted", 130, "stopped waiting"),
+            Event::of_reply(&status).unwrap(),
+            Event::of_reply(&goal).unwrap(),
+            Event::done(Some(&name), &end),
+            Event::Interrupted {
+                code: 130,
+                message: "stopped waiting",
+            },
         ];
         insta::assert_snapshot!(serde_json::to_string_pretty(&events).unwrap(), @r#"
         [
           {
+            "event": "status",
             "cluster": {
-              "agent_version": "0.1.0",
+              "name": "k3s-dev",
+              "index": 0,
+              "phase": "up",
               "cni": "default",
+              "machine": {
+                "driver": "sandbox",
+                "running": true,
+                "pid": 4242,
+                "description": "sandbox (user namespace), pid 4242"
+              },
+              "link": {
+                "state": "up",
+                "carrier": "unix:/run/user/1000/lkc/k3s-dev/agent.sock",
+                "detail": "",
+                "connects": 1
+              },
+              "agent_version": "0.1.0",
+              "k3s": {
+                "version": "v1.33.1+k3s1",
+                "simulated": true,
+                "restarts": 0
+              },
+              "steps": [
+                {
+                  "name": "sandbox",
+                  "rung": null,
+                  "state": "ready",
+                  "detail": "started",
+                  "tail": [],
+                  "ready_after_ms": 214
+                },
+                {
+                  "name": "agent",
+                  "rung": "agent",
+                  "state": "ready",
+                  "detail": "lkc-guest 0.1.0, link up",
+                  "tail": [],
+                  "ready_after_ms": 310
+                }
+              ],
               "forwards": [
                 {
-                  "failed": 1,
-                  "last_error": "target: connection refused",
+                  "name": "api",
                   "listen": [
                     "127.0.0.1:6443",
                     "[::1]:6443"
                   ],
-                  "name": "api",
-                  "open": 1,
-                  "parked": 0,
-                  "received_bytes": 5242880,
-                  "refused": 1,
-                  "sent_bytes": 2048,
-                  "state": "listening",
                   "target": "127.0.0.1:6443",
-                  "total": 7
+                  "state": "listening",
+                  "open": 1,
+                  "total": 7,
+                  "refused": 1,
+                  "parked": 0,
+                  "failed": 1,
+                  "sent_bytes": 2048,
+                  "received_bytes": 5242880,
+                  "last_error": "target: connection refused"
                 }
               ],
-              "index": 0,
-              "k3s": {
-                "restarts": 0,
-                "simulated": true,
-                "version": "v1.33.1+k3s1"
-              },
               "kubeconfig": "/home/u/.local/state/lkc/clusters/k3s-dev/kubeconfig",
-              "kubeconfig_error": null,
-              "link": {
-                "carrier": "unix:/run/user/1000/lkc/k3s-dev/agent.sock",
-                "connects": 1,
-                "detail": "",
-                "state": "up"
-              },
-              "machine": {
-                "description": "sandbox (user namespace), pid 4242",
-                "driver": "sandbox",
-                "pid": 4242,
-                "running": true
-              },
-              "name": "k3s-dev",
-              "phase": "up",
-              "steps": [
-                {
-                  "detail": "started",
-                  "name": "sandbox",
-                  "ready_after_ms": 214,
-                  "rung": null,
-                  "state": "ready",
-                  "tail": []
-                },
-                {
-                  "detail": "lkc-guest 0.1.0, link up",
-                  "name": "agent",
-                  "ready_after_ms": 310,
-                  "rung": "agent",
-                  "state": "ready",
-                  "tail": []
-                }
-              ]
-            },
-            "event": "status"
+              "kubeconfig_error": null
+            }
           },
           {
-            "detail": "none yet",
             "event": "goal",
             "goal": "crd/x",
-            "satisfied": false
+            "satisfied": false,
+            "detail": "none yet"
           },
           {
-            "changed": true,
+            "event": "done",
             "cluster": "k3s-dev",
-            "elapsed_ms": 1410,
-            "event": "done"
+            "changed": true,
+            "elapsed_ms": 1410
           },
           {
-            "code": 130,
             "event": "interrupted",
+            "code": 130,
             "message": "stopped waiting"
           }
         ]
         "#);
-        assert!(of_reply(&Reply::Done(end)).is_none());
+        assert!(Event::of_reply(&Reply::Done(end)).is_none());
     }
 }

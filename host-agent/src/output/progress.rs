@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Output, events, plain::ChangedRows, steps, steps::Row};
+use super::{Output, events::Event, plain::ChangedRows, steps, steps::Row};
 use crate::{
     control::{ClusterStatus, Done, Goal, Reply},
     error::CommandError,
@@ -108,7 +108,7 @@ impl<'a> Progress<'a> {
                 return Ok(());
             }
         }
-        if let (Mode::Events, Some(event)) = (&self.mode, events::of_reply(reply)) {
+        if let (Mode::Events, Some(event)) = (&self.mode, Event::of_reply(reply)) {
             return self.output.json_line(&event);
         }
         self.draw(now);
@@ -131,7 +131,7 @@ impl<'a> Progress<'a> {
         self.leave();
         if let Mode::Events = self.mode {
             let cluster = self.status.as_ref().map(|status| &status.name);
-            self.output.json_line(&events::done(cluster, done))?;
+            self.output.json_line(&Event::done(cluster, done))?;
         }
         Ok(())
     }

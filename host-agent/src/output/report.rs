@@ -2,10 +2,13 @@
 
 use std::{error::Error, fmt::Write};
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::Paint;
-use crate::{error::CommandError, sanitize};
+use crate::{
+    error::{CommandError, Kind},
+    sanitize,
+};
 
 /// For people, several lines.
 pub(super) fn text(error: &CommandError, paint: Paint) -> String {
@@ -29,27 +32,34 @@ pub(super) fn text(error: &CommandError, paint: Paint) -> String {
 }
 
 /// For programs: `{"error":{…}}`.
-pub(super) fn json(error: &CommandError) -> Value {
-    json!({ "error": object(error) })
+#[derive(Debug, Serialize)]
+pub(super) struct ErrorDocument<'a> {
+    pub(super) error: ErrorObject<'a>,
 }
 
-/// For programs that follow: `{"event":"failed","error":{…}}`.
-pub(super) fn event(error: &CommandError) -> Value {
-    json!({ "event": "failed", "error": object(error) })
+/// An error for programs.
+#[derive(Debug, Serialize)]
+pub(super) struct ErrorObject<'a> {
+    code: u8,
+    kind: Kind,
+    message: String,
+    hints: &'a [String],
+    tail: &'a [String],
 }
 
-fn object(error: &CommandError) -> Value {
-    let message = std::iter::once(error.to_string())
-        .chain(reasons(error))
-        .collect::<Vec<_>>()
-        .join(": ");
-    json!({
-        "code": error.kind.exit_code(),
-        "kind": error.kind,
-        "message": message,
-        "hints": error.hints,
-        "tail": error.tail,
-    })
+impl<'a> ErrorObject<'a> {
+    pub(super) fn new(error: &'a CommandError) -> Self {
+        let messages: Vec<_> = std::iter::once(error.to_string())
+            .chain(reasons(error))
+            .collect();
+        Self {
+            code: error.kind.exit_code(),
+            kind: error.kind,
+            message: messages.join(": "),
+            hints: &error.hints,
+            tail: &error.tail,
+        }
+    }
 }
 
 fn reasons(error: &CommandError) -> Vec<String> {

@@ -1,5 +1,4 @@
 use super::*;
-use crate::error::Kind;
 
 fn conflict() -> CommandError {
     let mut error = CommandError::new(
@@ -37,7 +36,9 @@ fn a_bare_error_is_one_line() {
 
 #[test]
 fn programs_read_the_same() {
-    let line = |value: &Value| crate::output::json::line(value).unwrap();
-    insta::assert_snapshot!(line(&json(&conflict())), @r#"{"error":{"code":7,"hints":["move the cluster with `lkc-host up --index 1`","stop the other program"],"kind":"conflict","message":"cannot bring k3s-dev up: the forward `api` cannot listen: port 6443 of 127.0.0.1 is taken by nginx\u001b[2J (pid 812)","tail":["first line","second \u202eline"]}}"#);
-    insta::assert_snapshot!(line(&event(&conflict())), @r#"{"error":{"code":7,"hints":["move the cluster with `lkc-host up --index 1`","stop the other program"],"kind":"conflict","message":"cannot bring k3s-dev up: the forward `api` cannot listen: port 6443 of 127.0.0.1 is taken by nginx\u001b[2J (pid 812)","tail":["first line","second \u202eline"]},"event":"failed"}"#);
+    let error = conflict();
+    let document = ErrorDocument {
+        error: ErrorObject::new(&error),
+    };
+    insta::assert_snapshot!(crate::output::json::line(&document).unwrap(), @r#"{"error":{"code":7,"kind":"conflict","message":"cannot bring k3s-dev up: the forward `api` cannot listen: port 6443 of 127.0.0.1 is taken by nginx\u001b[2J (pid 812)","hints":["move the cluster with `lkc-host up --index 1`","stop the other program"],"tail":["first line","second \u202eline"]}}"#);
 }
