@@ -22,7 +22,7 @@ mod ladder;
 #[cfg(test)]
 mod property;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 
@@ -135,6 +135,8 @@ pub enum Report {
     StopFailed(Failure),
     /// A link stands.
     LinkUp {
+        /// Its number, from 1 in each run.
+        link: u64,
         /// Build version of the guest agent.
         agent_version: String,
     },
@@ -245,6 +247,8 @@ pub enum Task {
         purpose: BindPurpose,
         /// Where.
         forwards: Vec<ForwardSpec>,
+        /// The cluster's index, from which its ports follow.
+        index: u8,
     },
     /// Stop listening and end the connections.
     UnbindForwards(Vec<ForwardSpec>),
@@ -253,7 +257,7 @@ pub enum Task {
     /// Watch a machine that was found running.
     AdoptMachine,
     /// Stop the machine.
-    StopMachine,
+    StopMachine(Arc<ClusterSpec>),
     /// Connect and keep connected.
     Connect {
         /// How the agent is reached.
@@ -460,6 +464,19 @@ fn port_collision(wanted: &[ForwardSpec], other: &Cluster) -> Option<Failure> {
 }
 
 impl ClusterRequest {
+    /// What the command line calls it.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Up(_) => "up",
+            Self::Down(_) => "down",
+            Self::Restart(_) => "restart",
+            Self::Delete(_) => "delete",
+            Self::AddForward(..) => "forward",
+            Self::RemoveForward(..) => "forward --remove",
+        }
+    }
+
     /// Which cluster it is about.
     #[must_use]
     pub fn cluster(&self) -> &ClusterName {

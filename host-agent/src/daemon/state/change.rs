@@ -16,10 +16,7 @@ pub(super) enum Difference {
     /// Nothing: they are the same.
     None,
     /// It can be done while the machine runs.
-    Live {
-        /// Forwards to bind first.
-        added: Vec<ForwardSpec>,
-    },
+    Live,
     /// The machine has to be started anew.
     NeedsRestart {
         /// What differs, as the configuration calls it.
@@ -52,7 +49,7 @@ pub(super) fn difference(old: &ClusterSpec, new: &ClusterSpec) -> Difference {
     .filter_map(|(field, differs)| differs.then_some(field))
     .collect();
     if fields.is_empty() {
-        Difference::Live { added }
+        Difference::Live
     } else {
         Difference::NeedsRestart { fields }
     }

@@ -228,7 +228,7 @@ impl Cluster {
         }
         let starting = false;
         self.stage = Stage::Stopping { after, starting };
-        self.perform(Task::StopMachine, steps);
+        self.perform(Task::StopMachine(Arc::clone(&self.spec)), steps);
     }
 
     /// To rest, with nothing left running.
@@ -258,7 +258,13 @@ impl Cluster {
     }
 
     fn bind(&self, purpose: BindPurpose, forwards: Vec<ForwardSpec>, steps: &mut Steps) {
-        self.perform(Task::BindForwards { purpose, forwards }, steps);
+        let index = self.spec.index;
+        let task = Task::BindForwards {
+            purpose,
+            forwards,
+            index,
+        };
+        self.perform(task, steps);
     }
 
     fn unbind_all(&mut self, steps: &mut Steps) {

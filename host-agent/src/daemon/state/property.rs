@@ -86,13 +86,13 @@ impl World {
         match &task {
             Task::StartMachine(_) => {
                 prop_assert_eq!(
-                    in_flight(|task| matches!(task, Task::StartMachine(_) | Task::StopMachine)),
+                    in_flight(|task| matches!(task, Task::StartMachine(_) | Task::StopMachine(_))),
                     0
                 );
             }
-            Task::StopMachine => {
+            Task::StopMachine(_) => {
                 prop_assert_eq!(
-                    in_flight(|task| matches!(task, Task::StartMachine(_) | Task::StopMachine)),
+                    in_flight(|task| matches!(task, Task::StartMachine(_) | Task::StopMachine(_))),
                     0
                 );
             }
@@ -152,11 +152,21 @@ impl World {
         let report = match (task, well) {
             (Task::PersistSpec(_), true) => Report::SpecPersisted,
             (Task::PersistSpec(_), false) => Report::PersistFailed(wrong()),
-            (Task::BindForwards { purpose, forwards }, true) => {
+            (
+                Task::BindForwards {
+                    purpose, forwards, ..
+                },
+                true,
+            ) => {
                 self.bound.extend(forwards.iter().cloned());
                 Report::ForwardsBound { purpose, forwards }
             }
-            (Task::BindForwards { purpose, forwards }, false) => Report::BindFailed {
+            (
+                Task::BindForwards {
+                    purpose, forwards, ..
+                },
+                false,
+            ) => Report::BindFailed {
                 purpose,
                 forward: forwards
                     .first()
@@ -166,8 +176,8 @@ impl World {
             },
             (Task::StartMachine(_), true) => Report::MachineStarted(machine()),
             (Task::StartMachine(_), false) => Report::MachineFailed(wrong()),
-            (Task::StopMachine, true) => Report::MachineStopped,
-            (Task::StopMachine, false) => Report::StopFailed(wrong()),
+            (Task::StopMachine(_), true) => Report::MachineStopped,
+            (Task::StopMachine(_), false) => Report::StopFailed(wrong()),
             (Task::ApplyNetwork { link, .. }, true) => Report::NetworkApplied {
                 link,
                 summary: "applied".to_owned(),
@@ -220,6 +230,7 @@ impl World {
                     Move::LinkUp => (
                         run,
                         Report::LinkUp {
+                            link: view.map_or(0, |view| view.status.link.connects) + 1,
                             agent_version: "0.1.0".to_owned(),
                         },
                     ),

@@ -10,7 +10,7 @@ use crate::{
     control::{ForwardState, LinkState, Phase},
 };
 
-pub(super) fn spec(name: &str, index: u8) -> ClusterSpec {
+pub(crate) fn spec(name: &str, index: u8) -> ClusterSpec {
     let forward = |name: &str, host_port: u16, guest_port: u16| ForwardSpec {
         name: name.to_owned(),
         bind: vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()],
@@ -38,7 +38,7 @@ pub(super) fn spec(name: &str, index: u8) -> ClusterSpec {
     }
 }
 
-pub(super) fn machine() -> MachineInfo {
+pub(crate) fn machine() -> MachineInfo {
     MachineInfo {
         pid: Some(4242),
         description: "sandbox, pid 4242".to_owned(),
@@ -46,7 +46,7 @@ pub(super) fn machine() -> MachineInfo {
     }
 }
 
-pub(super) fn failure(kind: Kind, message: &str) -> Failure {
+pub(crate) fn failure(kind: Kind, message: &str) -> Failure {
     Failure {
         kind,
         message: message.to_owned(),
@@ -55,7 +55,7 @@ pub(super) fn failure(kind: Kind, message: &str) -> Failure {
     }
 }
 
-pub(super) fn ladder(sequence: u64, top: Rung) -> Snapshot {
+pub(crate) fn ladder(sequence: u64, top: Rung) -> Snapshot {
     let status = |&rung: &Rung| RungStatus {
         rung,
         state: if rung <= top {
@@ -136,7 +136,9 @@ impl Bench {
     }
 
     fn connect(&mut self) {
+        let link = self.link() + 1;
         self.report(Report::LinkUp {
+            link,
             agent_version: "0.1.0".to_owned(),
         });
         self.configure();
@@ -153,7 +155,9 @@ impl Bench {
     /// Reports that whatever was to be bound last is.
     fn bound(&mut self) {
         let task = self.tasks().into_iter().find_map(|task| match task {
-            Task::BindForwards { purpose, forwards } => Some((purpose, forwards)),
+            Task::BindForwards {
+                purpose, forwards, ..
+            } => Some((purpose, forwards)),
             _ => None,
         });
         let (purpose, forwards) = task.expect("nothing was to be bound");
@@ -233,7 +237,9 @@ fn up_climbs_one_step_at_a_time() {
     bench.report(Report::MachineStarted(machine()));
     assert_eq!(bench.task_names(), ["Connect"]);
     assert_eq!(bench.rung(Rung::Agent).0, RungState::Progressing);
+    let link = bench.link() + 1;
     bench.report(Report::LinkUp {
+        link,
         agent_version: "0.1.0".to_owned(),
     });
     assert_eq!(bench.task_names(), ["ApplyNetwork"]);
@@ -401,7 +407,9 @@ fn a_lost_link_leaves_no_rung_standing() {
         RungState::Unknown,
         "what comes late does not count"
     );
+    let link = bench.link() + 1;
     bench.report(Report::LinkUp {
+        link,
         agent_version: "0.1.0".to_owned(),
     });
     assert_eq!(bench.task_names(), ["ApplyNetwork"]);
@@ -512,7 +520,9 @@ fn a_network_that_fails_is_tried_again_by_up() {
     bench.report(Report::SpecPersisted);
     bench.bound();
     bench.report(Report::MachineStarted(machine()));
+    let link = bench.link() + 1;
     bench.report(Report::LinkUp {
+        link,
         agent_version: String::new(),
     });
     bench.report(Report::NetworkFailed {
@@ -891,4 +901,9 @@ fn text_of_the_guest_is_made_harmless() {
         bench.view().status.k3s.as_ref().unwrap().version,
         "v1\\u{202e}"
     );
+}
+
+/// A cluster `k3s-dev` whose node is Ready, for those who judge views.
+pub(crate) fn up_view() -> View {
+    Bench::up().view().clone()
 }

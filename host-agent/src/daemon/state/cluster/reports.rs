@@ -34,7 +34,7 @@ impl Cluster {
                 purpose,
                 forward,
                 failure,
-            } => self.handle_bind_failed(run, purpose, &forward, failure, steps),
+            } => self.handle_bind_failed(run, &purpose, &forward, failure, steps),
             _ if run != self.run => {}
             Report::SpecPersisted if self.stage == Stage::Persisting => {
                 self.stage = Stage::Binding;
@@ -88,7 +88,7 @@ impl Cluster {
                 steps.answer(ticket, Err(self.not_up()));
             }
             BindPurpose::Change(ticket, spec) if running => {
-                self.change_spec(spec, steps);
+                self.change_spec(spec, bound, steps);
                 self.answer(ticket, true, steps);
             }
             BindPurpose::Change(ticket, _) => {
@@ -101,14 +101,14 @@ impl Cluster {
     fn handle_bind_failed(
         &mut self,
         run: u64,
-        purpose: BindPurpose,
+        purpose: &BindPurpose,
         forward: &str,
         failure: Failure,
         steps: &mut Steps,
     ) {
         match purpose {
             BindPurpose::Add(ticket, _) | BindPurpose::Change(ticket, _) => {
-                steps.answer(ticket, Err(failure));
+                steps.answer(*ticket, Err(failure));
             }
             BindPurpose::Up if run == self.run && self.stage == Stage::Binding => {
                 self.mark_failed(forward, &failure);
@@ -133,11 +133,11 @@ impl Cluster {
     }
 
     /// Takes over a specification whose new forwards listen already.
-    fn change_spec(&mut self, spec: Arc<ClusterSpec>, steps: &mut Steps) {
+    fn change_spec(&mut self, spec: Arc<ClusterSpec>, bound: &[ForwardSpec], steps: &mut Steps) {
         let (gone, _) = change::forward_changes(&self.spec.forwards, &spec.forwards);
         self.forwards
             .retain(|forward| !gone.contains(&forward.spec));
-        for forward in &spec.forwards {
+        for forward in bound {
             if !self.forwards().any(|known| known == forward) {
                 self.forwards.push(listening(forward.clone()));
             }
@@ -204,7 +204,7 @@ impl Cluster {
             Stage::Stopping { starting, .. } if *starting => {
                 *starting = false;
                 self.machine = Some(machine);
-                self.perform(Task::StopMachine, steps);
+                self.perform(Task::StopMachine(Arc::clone(&self.spec)), steps);
             }
             _ => {}
         }
@@ -267,7 +267,10 @@ impl Cluster {
 impl Cluster {
     fn handle_guest_report(&mut self, report: Report, steps: &mut Steps) {
         match report {
-            Report::LinkUp { agent_version } => self.handle_link_up(&agent_version, steps),
+            Report::LinkUp {
+                link,
+                agent_version,
+            } => self.handle_link_up(link, &agent_version, steps),
             Report::LinkFailed { attempt, failure } => self.handle_link_failed(attempt, failure),
             Report::LinkDown { why } => self.handle_link_down(&why),
             Report::KubeconfigWritten(path) => {
@@ -312,9 +315,9 @@ impl Cluster {
         self.link.up && self.link.number == link
     }
 
-    fn handle_link_up(&mut self, agent_version: &str, steps: &mut Steps) {
+    fn handle_link_up(&mut self, link: u64, agent_version: &str, steps: &mut Steps) {
         self.link.up = true;
-        self.link.number += 1;
+        self.link.number = link;
         self.link.detail.clear();
         self.link.agent_version = Some(sanitize::line(agent_version));
         self.picture = None;

@@ -75,7 +75,9 @@ impl Cluster {
                 let retried = self.retry(steps);
                 self.answer(ticket, retried || !self.settled, steps);
             }
-            Difference::Live { added } => {
+            Difference::Live => {
+                let missing = |forward: &&ForwardSpec| !self.forwards().any(|one| one == *forward);
+                let added = spec.forwards.iter().filter(missing).cloned().collect();
                 let purpose = BindPurpose::Change(ticket, Arc::new(spec));
                 self.bind(purpose, added, steps);
             }

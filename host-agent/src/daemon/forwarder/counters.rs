@@ -1,0 +1,105 @@
+//! What a forward has done so far, counted as it happens.
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use lkc_protocol::relay;
+
+use crate::{control::ForwardStatus, sanitize};
+
+/// The part that a connection failed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Layer {
+    /// This host: the client's own connection.
+    Host,
+    /// The way to the guest: no link, or the link was lost.
+    Carrier,
+    /// The guest agent: its policy or its limits.
+    Agent,
+    /// What the forward leads to.
+    Target,
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Host => "host",
+            Self::Carrier => "carrier",
+            Self::Agent => "agent",
+            Self::Target => "target",
+        })
+    }
+}
+
+/// Counters of a forward since it was bound.
+#[derive(Debug, Default)]
+pub(in super::super) struct ForwardCounters {
+    pub(super) open: AtomicU64,
+    pub(super) total: AtomicU64,
+    pub(super) parked: AtomicU64,
+    refused: AtomicU64,
+    failed: AtomicU64,
+    pub(super) bytes: relay::Counters,
+    last_error: Mutex<Option<String>>,
+}
+
+impl ForwardCounters {
+    /// Counts a target that refused.
+    pub(super) fn refused(&self, layer: Layer, why: &str) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.note(layer, why);
+    }
+
+    /// Counts any other failure.
+    pub(super) fn failed(&self, layer: Layer, why: &str) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.note(layer, why);
+    }
+
+    fn note(&self, layer: Layer, why: &str) {
+        let text = format!("{layer}: {}", sanitize::line(why));
+        *self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+
+    /// Counts one up until the guard is dropped.
+    pub(super) fn hold(gauge: &AtomicU64) -> Held<'_> {
+        gauge.fetch_add(1, Ordering::Relaxed);
+        Held(gauge)
+    }
+
+    /// Fills in what is shown.
+    pub(in super::super) fn show(&self, status: &mut ForwardStatus) {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        status.open = load(&self.open);
+        status.total = load(&self.total);
+        status.refused = load(&self.refused);
+        status.parked = load(&self.parked);
+        status.failed = load(&self.failed);
+        status.sent_bytes = load(&self.bytes.sent);
+        status.received_bytes = load(&self.bytes.received);
+        let last_error = self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = last_error.as_ref() {
+            status.last_error = Some(error.clone());
+        }
+    }
+}
+
+/// Something counted while it lasts.
+pub(super) struct Held<'a>(&'a AtomicU64);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

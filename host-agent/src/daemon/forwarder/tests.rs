@@ -1,0 +1,355 @@
+//! A forward with a real link behind it: both ends in this process, a pipe between them.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use lkc_protocol::{
+    error::{Refusal, RefusalCode},
+    identity::Identity,
+    link::{self, Encrypt, Incoming, Link, LinkOptions},
+    message::{AnyRequest, Dial, Dialled},
+    session::Limits,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+
+use super::{super::guest_link::ActiveLink, *};
+use crate::control::{ForwardState, ForwardStatus};
+
+/// Longest wait of a test for anything.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What the guest of a test does with a dial.
+#[derive(Debug, Clone, Copy)]
+enum Guest {
+    /// Sends back what comes.
+    Echoes,
+    /// Says that nobody listens there.
+    Refuses,
+    /// Accepts, sends a few bytes and breaks the connection.
+    Breaks,
+}
+
+/// A forward on a free port, its link slot, and every task of the test.
+struct Bench {
+    forwarder: Forwarder,
+    address: SocketAddr,
+    slot: watch::Sender<Option<ActiveLink>>,
+    tasks: TaskTracker,
+    ends: JoinSet<()>,
+    links: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let (slot, links) = watch::channel(None);
+        let tasks = TaskTracker::new();
+        let forwarder = Forwarder::start(spec(address.port()), vec![listener], &links, &tasks);
+        Self {
+            forwarder,
+            address,
+            slot,
+            tasks,
+            ends: JoinSet::new(),
+            links: 0,
+        }
+    }
+
+    /// Fills the slot with a new link to a guest of this kind.
+    async fn link(&mut self, guest: Guest) -> Link {
+        let (host_end, guest_end) = tokio::io::duplex(64 * 1024);
+        let host = Arc::new(Identity::generate().unwrap());
+        let node = Arc::new(Identity::generate().unwrap());
+        let (host_key, node_key) = (host.public_key(), node.public_key());
+        let (host, node) = (options(host), options(node));
+        let authorized = [host_key];
+        let (connected, accepted) = tokio::join!(
+            link::connect(host_end, node_key, &host),
+            link::accept(guest_end, &authorized, &node),
+        );
+        let (link, _incoming, driver) = connected.unwrap();
+        let (_guest_link, incoming, guest_driver) = accepted.unwrap();
+        self.ends.spawn(async move {
+            driver.run().await;
+        });
+        self.ends.spawn(async move {
+            guest_driver.run().await;
+        });
+        self.ends.spawn(serve(incoming, guest));
+        self.links += 1;
+        let number = self.links;
+        let active = ActiveLink {
+            number,
+            link: link.clone(),
+        };
+        self.slot.send_replace(Some(active));
+        link
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    fn status(&self) -> ForwardStatus {
+        let mut status = ForwardStatus {
+            name: String::new(),
+            listen: Vec::new(),
+            target: String::new(),
+            state: ForwardState::Listening,
+            open: 0,
+            total: 0,
+            refused: 0,
+            parked: 0,
+            failed: 0,
+            sent_bytes: 0,
+            received_bytes: 0,
+            last_error: None,
+        };
+        self.forwarder.counters().show(&mut status);
+        status
+    }
+
+    /// Closes everything; fails when a task is left.
+    async fn close(self) {
+        drop(self.forwarder);
+        if let Some(active) = self.slot.borrow().as_ref() {
+            active.link.close();
+        }
+        self.tasks.close();
+        timeout(LIMIT, self.tasks.wait())
+            .await
+            .expect("a task is left");
+        drop(self.ends);
+    }
+}
+
+fn spec(host_port: u16) -> ForwardSpec {
+    ForwardSpec {
+        name: "web".to_owned(),
+        bind: vec![IpAddr::from([127, 0, 0, 1])],
+        host_port,
+        guest_host: "127.0.0.1".to_owned(),
+        guest_port: 80,
+    }
+}
+
+fn options(identity: Arc<Identity>) -> LinkOptions {
+    LinkOptions {
+        identity,
+        version: "0.1.0".to_owned(),
+        node: "k3s-dev".to_owned(),
+        boot_id: [1; 16],
+        encrypt: Encrypt::Auto,
+        local: true,
+        limits: Limits::default(),
+    }
+}
+
+async fn serve(mut incoming: Incoming, guest: Guest) {
+    let mut streams = JoinSet::new();
+    while let Some(request) = incoming.next().await {
+        assert!(
+            matches!(request.request(), AnyRequest::Dial(Dial { port: 80, .. })),
+            "{:?}",
+            request.request()
+        );
+        if matches!(guest, Guest::Refuses) {
+            let refusal = Refusal::new(RefusalCode::Unreachable, "connection refused");
+            request.refuse(&refusal);
+            continue;
+        }
+        let address = "127.0.0.1:80".to_owned();
+        let mut stream = request.accept::<Dial>(&Dialled { address });
+        streams.spawn(async move {
+            if matches!(guest, Guest::Breaks) {
+                stream.write_all(b"half an ans").await.unwrap();
+                // Dropped unfinished, which is a reset.
+                return;
+            }
+            let (mut reader, mut writer) = tokio::io::split(stream);
+            tokio::io::copy(&mut reader, &mut writer).await.unwrap();
+            writer.shutdown().await.unwrap();
+        });
+    }
+}
+
+async fn read_to_end(tcp: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    timeout(LIMIT, tcp.read_to_end(&mut bytes))
+        .await
+        .expect("nothing came")?;
+    Ok(bytes)
+}
+
+#[tokio::test]
+async fn bytes_pass_both_ways_and_half_closes_stay_half() {
+    let mut bench = Bench::new();
+    bench.link(Guest::Echoes).await;
+    let mut tcp = bench.connect().await;
+    let payload = vec![7; 3 * 1024 * 1024];
+    let (mut reader, mut writer) = tcp.split();
+    let mut echoed = Vec::new();
+    let write = async {
+        writer.write_all(&payload).await.unwrap();
+        writer.shutdown().await.unwrap();
+    };
+    let both = async { tokio::join!(write, reader.read_to_end(&mut echoed)) };
+    timeout(LIMIT, both)
+        .await
+        .expect("the echo did not come")
+        .1
+        .unwrap();
+    assert!(echoed == payload, "the echo differs");
+    drop(tcp);
+    let status = bench.status();
+    assert_eq!((status.total, status.failed, status.refused), (1, 0, 0));
+    assert_eq!(
+        (status.sent_bytes, status.received_bytes),
+        (3 << 20, 3 << 20)
+    );
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_target_that_refuses_is_a_reset_and_never_an_empty_success() {
+    let mut bench = Bench::new();
+    bench.link(Guest::Refuses).await;
+    let mut tcp = bench.connect().await;
+    let error = read_to_end(&mut tcp).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    let status = bench.status();
+    assert_eq!((status.refused, status.failed), (1, 0));
+    assert_eq!(
+        status.last_error.as_deref(),
+        Some("target: connection refused")
+    );
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_behind_the_guest_breaks_here() {
+    let mut bench = Bench::new();
+    bench.link(Guest::Breaks).await;
+    let mut tcp = bench.connect().await;
+    let error = read_to_end(&mut tcp).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_waits_for_the_link_and_then_passes() {
+    let mut bench = Bench::new();
+    let mut tcp = bench.connect().await;
+    tcp.write_all(b"early").await.unwrap();
+    tcp.shutdown().await.unwrap();
+    let parked = async {
+        while bench.status().parked == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, parked).await.expect("it was not parked");
+    bench.link(Guest::Echoes).await;
+    assert_eq!(read_to_end(&mut tcp).await.unwrap(), b"early");
+    assert_eq!((bench.status().parked, bench.status().failed), (0, 0));
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_link_that_is_lost_resets_what_stands_and_the_next_one_serves() {
+    let mut bench = Bench::new();
+    let first = bench.link(Guest::Echoes).await;
+    let mut tcp = bench.connect().await;
+    tcp.write_all(b"x").await.unwrap();
+    let mut byte = [0];
+    timeout(LIMIT, tcp.read_exact(&mut byte))
+        .await
+        .unwrap()
+        .unwrap();
+    first.close();
+    let error = read_to_end(&mut tcp).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(
+        bench.status().last_error.as_deref(),
+        Some("carrier: the link is down")
+    );
+    // The slot still shows the dead link: a new connection waits for the next.
+    let mut next = bench.connect().await;
+    next.write_all(b"again").await.unwrap();
+    next.shutdown().await.unwrap();
+    bench.link(Guest::Echoes).await;
+    assert_eq!(read_to_end(&mut next).await.unwrap(), b"again");
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn without_a_link_a_connection_is_reset_at_the_deadline() {
+    let bench = Bench::new();
+    let connection = Connection {
+        spec: Arc::new(spec(80)),
+        counters: Arc::clone(bench.forwarder.counters()),
+        links: bench.slot.subscribe(),
+        token: CancellationToken::new(),
+        park: Duration::from_millis(50),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+    timeout(LIMIT, connection.serve(accepted.unwrap().0))
+        .await
+        .expect("it is parked for ever");
+    let error = read_to_end(&mut client.unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    let status = bench.status();
+    assert_eq!((status.failed, status.refused, status.parked), (1, 0, 0));
+    assert_eq!(
+        status.last_error.as_deref(),
+        Some("carrier: no link to the guest within 50 ms")
+    );
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn closing_a_forward_frees_its_port_and_resets_what_is_parked() {
+    let bench = Bench::new();
+    let mut parked = bench.connect().await;
+    let is_parked = async {
+        while bench.status().parked == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, is_parked).await.expect("it was not parked");
+    let address = bench.address;
+    bench.close().await;
+    let error = read_to_end(&mut parked).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(bind(&spec(address.port())).unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_told_and_nothing_is_left_bound() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let both = ForwardSpec {
+        bind: vec!["::1".parse().unwrap(), "127.0.0.1".parse().unwrap()],
+        ..spec(port)
+    };
+    let error = bind(&both).unwrap_err();
+    assert!(error.is_taken());
+    assert_eq!(
+        error.to_string(),
+        format!("cannot listen on 127.0.0.1:{port}")
+    );
+    drop(taken);
+    assert!(!bind(&both).unwrap().is_empty());
+}

@@ -1,0 +1,246 @@
+//! Keeps a cluster connected: carrier, authentication, driver, and again when the link is lost.
+//!
+//! The current link stands in a slot that everybody who needs one watches: the tasks of the daemon,
+//! every forward, and requests of clients. It is filled before [`Report::LinkUp`] is sent and empty
+//! before [`Report::LinkDown`].
+
+mod backoff;
+pub(super) mod failure;
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lkc_protocol::{
+    error::{Refusal, RefusalCode},
+    identity::{Identity, PublicKey},
+    link::{self, Incoming, Link, LinkEnd, LinkOptions},
+    session::Limits,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{reporter::Reporter, state::Report};
+use crate::{
+    carrier::Carrier,
+    config::{ClusterName, Encrypt},
+    control::Failure,
+    error::Kind,
+};
+use backoff::Backoff;
+
+/// Longest time from the first byte of an attempt to a link. Each step of the handshake has a
+/// deadline of its own; this one bounds a carrier that hangs and a peer that drips.
+const ATTEMPT_DEADLINE: Duration = Duration::from_secs(12);
+
+/// How long a link that we close may take to say so to the other end.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// A link that stands.
+#[derive(Debug, Clone)]
+pub struct ActiveLink {
+    /// Its number in this run.
+    pub number: u64,
+    /// The link.
+    pub link: Link,
+}
+
+/// Where the current link is found.
+pub type LinkSlot = watch::Receiver<Option<ActiveLink>>;
+
+/// Who we are and whom we expect.
+#[derive(Debug, Clone)]
+pub(super) struct Credentials {
+    pub(super) identity: Arc<Identity>,
+    pub(super) guest: PublicKey,
+    pub(super) boot_id: [u8; 16],
+}
+
+/// What it takes to keep a cluster connected.
+pub(super) struct GuestLink {
+    pub(super) cluster: ClusterName,
+    pub(super) carrier: Carrier,
+    pub(super) credentials: Credentials,
+    pub(super) encrypt: Encrypt,
+    pub(super) slot: Arc<watch::Sender<Option<ActiveLink>>>,
+    pub(super) reporter: Reporter,
+    /// Notified when the next attempt should come now.
+    pub(super) now: Arc<Notify>,
+    pub(super) token: CancellationToken,
+}
+
+impl GuestLink {
+    /// Connects and stays connected until the token is cancelled.
+    pub(super) async fn run(self) {
+        let seed = RandomState::new().hash_one(self.cluster.as_str());
+        let mut backoff = Backoff::new(seed, Instant::now());
+        let mut links = 0;
+        while !self.token.is_cancelled() {
+            let attempt = self.token.run_until_cancelled(self.connect()).await;
+            let wait = match attempt {
+                None => return,
+                Some(Ok(connected)) => {
+                    links += 1;
+                    let since = Instant::now();
+                    self.keep(connected, links).await;
+                    backoff.ended(since.elapsed(), Instant::now())
+                }
+                Some(Err(Attempt::Absent(failure))) => {
+                    let wait = backoff.absent(Instant::now());
+                    if backoff.attempt() == 1 {
+                        self.failed(backoff.attempt(), failure).await;
+                    }
+                    wait
+                }
+                Some(Err(Attempt::Failed(failure))) => {
+                    let wait = backoff.failed();
+                    self.failed(backoff.attempt(), failure).await;
+                    wait
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.now.notified() => backoff.reset(Instant::now()),
+                () = self.token.cancelled() => return,
+            }
+        }
+    }
+
+    async fn failed(&self, attempt: u32, failure: Failure) {
+        tracing::debug!(cluster = %self.cluster, attempt, kind = ?failure.kind, "no link: {}", failure.message);
+        self.reporter
+            .send(Report::LinkFailed { attempt, failure })
+            .await;
+    }
+
+    async fn connect(&self) -> Result<Connected, Attempt> {
+        match timeout(ATTEMPT_DEADLINE, self.connect_unbounded()).await {
+            Ok(result) => result,
+            Err(_) => Err(Attempt::Failed(Failure {
+                kind: Kind::Unreachable,
+                message: format!(
+                    "no link over {} within {} s",
+                    self.carrier,
+                    ATTEMPT_DEADLINE.as_secs()
+                ),
+                hints: Vec::new(),
+                tail: Vec::new(),
+            })),
+        }
+    }
+
+    async fn connect_unbounded(&self) -> Result<Connected, Attempt> {
+        let carrier = self.carrier.connect().await.map_err(|error| {
+            let failure = failure::of_carrier(&error);
+            if error.is_absent() {
+                Attempt::Absent(failure)
+            } else {
+                Attempt::Failed(failure)
+            }
+        })?;
+        let options = self.options();
+        let (link, incoming, driver) = link::connect(carrier, self.credentials.guest, &options)
+            .await
+            .map_err(|error| Attempt::Failed(failure::of_connect(&error, &self.cluster)))?;
+        Ok(Connected {
+            link,
+            incoming,
+            driver,
+        })
+    }
+
+    fn options(&self) -> LinkOptions {
+        LinkOptions {
+            identity: Arc::clone(&self.credentials.identity),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: self.cluster.to_string(),
+            boot_id: self.credentials.boot_id,
+            encrypt: match self.encrypt {
+                Encrypt::Auto => link::Encrypt::Auto,
+                Encrypt::Always => link::Encrypt::Always,
+            },
+            local: self.carrier.is_local(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Shows the link to everybody and moves its bytes until it ends.
+    async fn keep(&self, connected: Connected, number: u64) {
+        let Connected {
+            link,
+            incoming,
+            driver,
+        } = connected;
+        let agent_version = link.peer().version.clone();
+        tracing::info!(cluster = %self.cluster, link = number, encrypted = link.is_encrypted(), "link up");
+        self.slot.send_replace(Some(ActiveLink {
+            number,
+            link: link.clone(),
+        }));
+        let mut running = std::pin::pin!(run_both(driver, incoming));
+        // The driver moves while the report waits for its turn.
+        let report = self.reporter.send(Report::LinkUp {
+            link: number,
+            agent_version,
+        });
+        let early = tokio::select! {
+            end = &mut running => Some(end),
+            () = report => None,
+        };
+        let end = match early {
+            Some(end) => end,
+            None => tokio::select! {
+                end = &mut running => end,
+                () = self.token.cancelled() => {
+                    self.slot.send_replace(None);
+                    link.close();
+                    let _ = timeout(CLOSE_DEADLINE, &mut running).await;
+                    LinkEnd::Closed
+                }
+            },
+        };
+        self.slot.send_replace(None);
+        tracing::info!(cluster = %self.cluster, link = number, "link down: {end}");
+        self.reporter
+            .send(Report::LinkDown {
+                why: end.to_string(),
+            })
+            .await;
+    }
+}
+
+struct Connected {
+    link: Link,
+    incoming: Incoming,
+    driver: link::Driver<crate::carrier::CarrierStream>,
+}
+
+enum Attempt {
+    Absent(Failure),
+    Failed(Failure),
+}
+
+/// Moves the bytes, and refuses what the guest asks: it has nothing to ask of a host.
+async fn run_both(
+    driver: link::Driver<crate::carrier::CarrierStream>,
+    mut incoming: Incoming,
+) -> LinkEnd {
+    let refuse_all = async {
+        while let Some(request) = incoming.next().await {
+            request.refuse(&Refusal::new(
+                RefusalCode::Denied,
+                "a host takes no requests",
+            ));
+        }
+        std::future::pending::<LinkEnd>().await
+    };
+    tokio::select! {
+        end = driver.run() => end,
+        end = refuse_all => end,
+    }
+}

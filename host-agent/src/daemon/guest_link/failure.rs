@@ -1,0 +1,96 @@
+//! What a failed attempt means to the user: its kind, its words and what to do.
+
+use lkc_protocol::{
+    error::RefusalCode,
+    handshake::HandshakeError,
+    hello::HelloError,
+    link::{ConnectError, RequestError},
+};
+
+use crate::{carrier::CarrierError, config::ClusterName, control::Failure, error::Kind};
+
+/// No carrier.
+pub(super) fn of_carrier(error: &CarrierError) -> Failure {
+    Failure {
+        kind: Kind::Unreachable,
+        message: if error.is_absent() {
+            "waiting for the agent to listen".to_owned()
+        } else {
+            format!("{error}: {}", error.source)
+        },
+        hints: Vec::new(),
+        tail: Vec::new(),
+    }
+}
+
+/// No link over the carrier.
+pub(super) fn of_connect(error: &ConnectError, cluster: &ClusterName) -> Failure {
+    let (kind, hint) = match error {
+        ConnectError::Handshake { source, .. } => of_handshake(source, cluster),
+        ConnectError::Carrier { .. } | ConnectError::Timeout { .. } => (Kind::Unreachable, None),
+    };
+    Failure {
+        kind,
+        message: error.to_string(),
+        hints: hint.into_iter().collect(),
+        tail: Vec::new(),
+    }
+}
+
+fn of_handshake(error: &HandshakeError, cluster: &ClusterName) -> (Kind, Option<String>) {
+    match error {
+        HandshakeError::WrongKey { .. } | HandshakeError::KeyRefused { .. } => (
+            Kind::Authentication,
+            Some(format!(
+                "`lkc-host restart {cluster}` gives the machine a new identity; look first whether something else answers in its place"
+            )),
+        ),
+        HandshakeError::Tls(_) | HandshakeError::Unbound => (Kind::Authentication, None),
+        HandshakeError::Hello(HelloError::TooOld { .. }) => (
+            Kind::Version,
+            Some(format!(
+                "bring lkc-guest in the machine of {cluster} up to the version of lkc-host"
+            )),
+        ),
+        HandshakeError::Hello(HelloError::TooNew { .. }) => (
+            Kind::Version,
+            Some("bring lkc-host up to the version of lkc-guest".to_owned()),
+        ),
+        HandshakeError::Preface(lkc_protocol::preface::PrefaceError::Version { .. }) => (
+            Kind::Version,
+            Some("bring lkc-host and lkc-guest to the same version".to_owned()),
+        ),
+        HandshakeError::Preface(_) | HandshakeError::NotTls(_) => (
+            Kind::Unreachable,
+            Some("something other than lkc-guest answers on this carrier".to_owned()),
+        ),
+        HandshakeError::Hello(_) => (Kind::Version, None),
+        HandshakeError::NoRandomness => (Kind::HostIo, None),
+    }
+}
+
+/// A request that the guest did not fulfil; none when only the link went down, which is told
+/// elsewhere. `what` is the beginning of the sentence: `the network`.
+pub(in super::super) fn of_request(
+    error: &RequestError,
+    what: &str,
+    refused: Kind,
+) -> Option<Failure> {
+    let kind = match error {
+        RequestError::LinkDown => return None,
+        RequestError::Refused(refusal) => match refusal.code {
+            RefusalCode::Unsupported => Kind::Version,
+            RefusalCode::Invalid => Kind::BadInput,
+            RefusalCode::Timeout => Kind::Timeout,
+            _ => refused,
+        },
+        RequestError::TooManyStreams => Kind::Unreachable,
+        RequestError::Answer(_) => Kind::Version,
+    };
+    Some(Failure {
+        kind,
+        message: format!("{what}: {error}"),
+        hints: Vec::new(),
+        tail: Vec::new(),
+    })
+}

@@ -1,0 +1,146 @@
+//! What the control server sees of the daemon: a way to ask, and what is shown.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    forwarder::ForwardCounters,
+    guest_link::LinkSlot,
+    state::{Begun, ClusterRequest, View},
+};
+use crate::{
+    config::ClusterName,
+    control::{ClusterStatus, DaemonInfo, Failure},
+    error::Kind,
+};
+
+/// How every cluster stands.
+pub type Views = BTreeMap<ClusterName, Arc<View>>;
+
+/// A request with the place for its answer.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) request: ClusterRequest,
+    pub(super) answer: oneshot::Sender<Result<Begun, Failure>>,
+}
+
+/// A way to the daemon. Clones are the same daemon.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(super) asks: mpsc::Sender<Ask>,
+    pub(super) views: watch::Receiver<Views>,
+    pub(super) board: Arc<Board>,
+    pub(super) started: Instant,
+    pub(super) stop: CancellationToken,
+}
+
+impl Handle {
+    /// Asks for something about a cluster; answered as soon as it has begun.
+    ///
+    /// # Errors
+    /// Why it did not begin, or that the daemon is ending.
+    pub async fn ask(&self, request: ClusterRequest) -> Result<Begun, Failure> {
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask { request, answer };
+        if self.asks.send(ask).await.is_err() {
+            return Err(ending());
+        }
+        answered.await.unwrap_or_else(|_| Err(ending()))
+    }
+
+    /// How every cluster stands, as it changes.
+    #[must_use]
+    pub fn views(&self) -> watch::Receiver<Views> {
+        self.views.clone()
+    }
+
+    /// What is shown of a view: with the counters of this moment.
+    #[must_use]
+    pub fn shown(&self, view: &View) -> ClusterStatus {
+        let mut status = view.status.clone();
+        self.board.count(&mut status);
+        status
+    }
+
+    /// Where the link of a cluster is found; none for a cluster that never ran.
+    #[must_use]
+    pub fn links(&self, cluster: &ClusterName) -> Option<LinkSlot> {
+        let posted = self.board.lock();
+        posted.get(cluster).map(|posted| posted.links.clone())
+    }
+
+    /// Who this daemon is.
+    #[must_use]
+    pub fn info(&self) -> DaemonInfo {
+        let clusters = self.views.borrow().len();
+        DaemonInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            clusters: u32::try_from(clusters).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Ends the daemon; machines go on running.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+fn ending() -> Failure {
+    Failure {
+        kind: Kind::Unreachable,
+        message: "the daemon is ending".to_owned(),
+        hints: vec!["run this again: the daemon starts when it is needed".to_owned()],
+        tail: Vec::new(),
+    }
+}
+
+/// What the tasks of a cluster show without asking anybody.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    posted: Mutex<HashMap<ClusterName, Posted>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Posted {
+    pub(super) links: LinkSlot,
+    /// With the name and the host port of each.
+    pub(super) forwards: Vec<(String, u16, Arc<ForwardCounters>)>,
+}
+
+impl Board {
+    pub(super) fn post(&self, cluster: &ClusterName, posted: Posted) {
+        self.lock().insert(cluster.clone(), posted);
+    }
+
+    pub(super) fn withdraw(&self, cluster: &ClusterName) {
+        self.lock().remove(cluster);
+    }
+
+    fn count(&self, status: &mut ClusterStatus) {
+        let posted = self.lock();
+        let Some(posted) = posted.get(&status.name) else {
+            return;
+        };
+        for forward in &mut status.forwards {
+            let counters = posted.forwards.iter().find(|(name, port, _)| {
+                let listens_there = |listen: &String| listen.ends_with(&format!(":{port}"));
+                *name == forward.name && forward.listen.iter().all(listens_there)
+            });
+            if let Some((_, _, counters)) = counters {
+                counters.show(forward);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClusterName, Posted>> {
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,378 @@
+//! What the daemon holds of one cluster: listeners, machine, link, and the tasks at work on them.
+
+use std::{future::Future, sync::Arc};
+
+use tokio::sync::{Notify, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::super::{
+    forwarder::{self, BindError, Forwarder},
+    guest_link::{ActiveLink, Credentials, GuestLink, LinkSlot},
+    guest_tasks,
+    handle::{Board, Posted},
+    holder, kubeconfig_task,
+    machine_tasks::{self, Place},
+    reporter::Reporter,
+    state::{BindPurpose, Report},
+};
+use crate::{
+    carrier::Carrier,
+    config::{ClusterName, ClusterSpec, ForwardSpec, LARGEST_INDEX},
+    control::Failure,
+    error::Kind,
+    paths::Paths,
+};
+
+pub(super) struct Hands {
+    cluster: ClusterName,
+    board: Arc<Board>,
+    tasks: TaskTracker,
+    /// Cancelled when every task of the cluster has to end.
+    token: CancellationToken,
+    slot: Arc<watch::Sender<Option<ActiveLink>>>,
+    forwards: Vec<Forwarder>,
+    pub(super) machine: Place,
+    link: Option<LinkTask>,
+    kubeconfig: Option<CancellationToken>,
+}
+
+struct LinkTask {
+    token: CancellationToken,
+    now: Arc<Notify>,
+}
+
+impl Hands {
+    pub(super) fn new(
+        cluster: ClusterName,
+        board: Arc<Board>,
+        tasks: TaskTracker,
+        token: CancellationToken,
+    ) -> Self {
+        let hands = Self {
+            cluster,
+            board,
+            tasks,
+            token,
+            slot: Arc::new(watch::channel(None).0),
+            forwards: Vec::new(),
+            machine: Place::default(),
+            link: None,
+            kubeconfig: None,
+        };
+        hands.post();
+        hands
+    }
+
+    /// Lets clients see the counters of what listens now.
+    fn post(&self) {
+        let counters = |forward: &Forwarder| {
+            let spec = forward.spec();
+            (
+                spec.name.clone(),
+                spec.host_port,
+                Arc::clone(forward.counters()),
+            )
+        };
+        let posted = Posted {
+            links: self.links(),
+            forwards: self.forwards.iter().map(counters).collect(),
+        };
+        self.board.post(&self.cluster, posted);
+    }
+
+    fn links(&self) -> LinkSlot {
+        self.slot.subscribe()
+    }
+
+    /// Runs a task until it ends or the cluster's tasks have to.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let token = self.token.clone();
+        self.tasks.spawn(async move {
+            token.run_until_cancelled(task).await;
+        });
+    }
+}
+
+/// Forwards.
+impl Hands {
+    pub(super) fn bind(
+        &mut self,
+        purpose: BindPurpose,
+        forwards: Vec<ForwardSpec>,
+        indexes: Indexes,
+        reporter: Reporter,
+    ) -> Option<Report> {
+        let mut bound = Vec::new();
+        for forward in &forwards {
+            if self.forwards.iter().any(|known| known.spec() == forward) {
+                continue;
+            }
+            match forwarder::bind(forward) {
+                Ok(listeners) => bound.push((forward.clone(), listeners)),
+                Err(error) => {
+                    drop(bound);
+                    self.explain(purpose, forward.clone(), forwards, error, indexes, reporter);
+                    return None;
+                }
+            }
+        }
+        let links = self.links();
+        for (forward, listeners) in bound {
+            let started = Forwarder::start(forward, listeners, &links, &self.tasks);
+            self.forwards.push(started);
+        }
+        self.post();
+        Some(Report::ForwardsBound { purpose, forwards })
+    }
+
+    pub(super) fn unbind(&mut self, forwards: &[ForwardSpec]) -> Option<Report> {
+        self.forwards
+            .retain(|known| !forwards.contains(known.spec()));
+        self.post();
+        None
+    }
+
+    /// Reports why a forward cannot listen, once it is known who has its port.
+    fn explain(
+        &self,
+        purpose: BindPurpose,
+        forward: ForwardSpec,
+        wanted: Vec<ForwardSpec>,
+        error: BindError,
+        indexes: Indexes,
+        reporter: Reporter,
+    ) {
+        self.spawn(async move {
+            let name = forward.name.clone();
+            let looked_up = tokio::task::spawn_blocking(move || {
+                let free = match purpose {
+                    BindPurpose::Up => indexes.free_for(&wanted),
+                    _ => None,
+                };
+                (bind_failure(&forward, &error, free), purpose)
+            });
+            if let Ok((failure, purpose)) = looked_up.await {
+                let forward = name;
+                let report = Report::BindFailed {
+                    purpose,
+                    forward,
+                    failure,
+                };
+                reporter.send(report).await;
+            }
+        });
+    }
+}
+
+/// The machine.
+impl Hands {
+    pub(super) fn start_machine(
+        &mut self,
+        paths: Paths,
+        spec: Arc<ClusterSpec>,
+        reporter: Reporter,
+    ) -> Option<Report> {
+        self.spawn(machine_tasks::start(
+            paths,
+            spec,
+            Arc::clone(&self.machine),
+            reporter,
+        ));
+        None
+    }
+
+    pub(super) fn adopt_machine(&mut self, reporter: Reporter) -> Option<Report> {
+        let machine = self.machine.lock().ok()?.clone()?;
+        self.spawn(machine_tasks::watch(machine, reporter));
+        None
+    }
+
+    pub(super) fn stop_machine(
+        &mut self,
+        paths: Paths,
+        spec: Arc<ClusterSpec>,
+        reporter: Reporter,
+    ) -> Option<Report> {
+        let (machine, links) = (Arc::clone(&self.machine), self.links());
+        self.spawn(machine_tasks::stop(paths, spec, machine, links, reporter));
+        None
+    }
+
+    pub(super) fn remove_files(
+        &mut self,
+        paths: Paths,
+        spec: Arc<ClusterSpec>,
+        reporter: Reporter,
+    ) -> Option<Report> {
+        self.spawn(machine_tasks::remove(paths, spec, reporter));
+        None
+    }
+}
+
+/// The link and what is asked on it.
+impl Hands {
+    pub(super) fn connect(
+        &mut self,
+        carrier: Carrier,
+        spec: &ClusterSpec,
+        credentials: Credentials,
+        reporter: Reporter,
+    ) -> Option<Report> {
+        self.disconnect();
+        let (token, now) = (self.token.child_token(), Arc::new(Notify::new()));
+        let link = GuestLink {
+            cluster: self.cluster.clone(),
+            carrier,
+            credentials,
+            encrypt: spec.encrypt,
+            slot: Arc::clone(&self.slot),
+            reporter,
+            now: Arc::clone(&now),
+            token: token.clone(),
+        };
+        // Not through `spawn`: it ends by its own token, after it has told the guest.
+        self.tasks.spawn(link.run());
+        self.link = Some(LinkTask { token, now });
+        None
+    }
+
+    pub(super) fn connect_now(&mut self) -> Option<Report> {
+        if let Some(link) = &self.link {
+            link.now.notify_one();
+        }
+        None
+    }
+
+    pub(super) fn disconnect(&mut self) -> Option<Report> {
+        if let Some(link) = self.link.take() {
+            link.token.cancel();
+        }
+        if let Some(token) = self.kubeconfig.take() {
+            token.cancel();
+        }
+        None
+    }
+
+    pub(super) fn apply_network(
+        &mut self,
+        link: u64,
+        spec: Arc<ClusterSpec>,
+        reporter: Reporter,
+    ) -> Option<Report> {
+        self.spawn(guest_tasks::apply_network(
+            self.links(),
+            link,
+            spec,
+            reporter,
+        ));
+        None
+    }
+
+    pub(super) fn configure_k3s(
+        &mut self,
+        link: u64,
+        spec: Arc<ClusterSpec>,
+        reporter: Reporter,
+    ) -> Option<Report> {
+        self.spawn(guest_tasks::configure_k3s(
+            self.links(),
+            link,
+            spec,
+            reporter,
+        ));
+        None
+    }
+
+    pub(super) fn watch(&mut self, link: u64, reporter: Reporter) -> Option<Report> {
+        self.spawn(guest_tasks::watch(self.links(), link, reporter));
+        None
+    }
+
+    /// Follows the credentials with this specification and no longer with the one before.
+    pub(super) fn follow_kubeconfig(
+        &mut self,
+        paths: Paths,
+        link: u64,
+        spec: Arc<ClusterSpec>,
+        reporter: Reporter,
+    ) -> Option<Report> {
+        let token = self.token.child_token();
+        if let Some(before) = self.kubeconfig.replace(token.clone()) {
+            before.cancel();
+        }
+        let task = kubeconfig_task::follow(paths, self.links(), link, spec, reporter);
+        self.tasks.spawn(async move {
+            token.run_until_cancelled(task).await;
+        });
+        None
+    }
+}
+
+impl Drop for Hands {
+    fn drop(&mut self) {
+        self.token.cancel();
+    }
+}
+
+/// Why `forward` cannot listen, who is in the way, and what to do about it.
+fn bind_failure(forward: &ForwardSpec, error: &BindError, free: Option<u8>) -> Failure {
+    let BindError { address, source } = error;
+    let (name, port) = (&forward.name, forward.host_port);
+    if !error.is_taken() {
+        let hint = match source.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                "choose a port from 1024 up, or let the system allow lower ones"
+            }
+            _ => "look at the addresses that the forward binds",
+        };
+        return Failure {
+            kind: Kind::HostIo,
+            message: format!("forward {name} cannot listen on {address}: {source}"),
+            hints: vec![hint.to_owned()],
+            tail: Vec::new(),
+        };
+    }
+    let by = holder::find(*address).map_or_else(
+        || "by a process that we cannot see".to_owned(),
+        |holder| format!("by {holder}"),
+    );
+    let move_hint = free.map_or_else(
+        || "give the forward another port, or end the process that has it".to_owned(),
+        |index| format!("set index = {index} in lkc.toml, or run lkc-host up --index {index}"),
+    );
+    Failure {
+        kind: Kind::Conflict,
+        message: format!("port {port} of forward {name} is taken {by}"),
+        hints: vec![move_hint],
+        tail: Vec::new(),
+    }
+}
+
+/// Indexes of clusters.
+pub(super) struct Indexes {
+    /// Of the cluster at hand.
+    pub(super) own: u8,
+    /// Of the others.
+    pub(super) taken: Vec<u8>,
+}
+
+impl Indexes {
+    /// The lowest free one with which every one of the forwards could listen now.
+    fn free_for(&self, forwards: &[ForwardSpec]) -> Option<u8> {
+        let could_listen = |index: u8, forward: &ForwardSpec| {
+            let port = i32::from(forward.host_port) - i32::from(self.own) + i32::from(index);
+            u16::try_from(port).is_ok_and(|host_port| {
+                let moved = ForwardSpec {
+                    host_port,
+                    ..forward.clone()
+                };
+                forwarder::bind(&moved).is_ok()
+            })
+        };
+        (0..=LARGEST_INDEX).find(|&index| {
+            index != self.own
+                && !self.taken.contains(&index)
+                && forwards.iter().all(|forward| could_listen(index, forward))
+        })
+    }
+}
