@@ -196,7 +196,7 @@ fn decode_body<M: Body>(body: &[u8]) -> Result<M, DecodeError> {
         bincode::decode_from_slice::<M, _>(body, wire_config()).map_err(|error| {
             DecodeError::Malformed {
                 name: M::NAME,
-                reason: error.to_string(),
+                reason: sentence(error),
             }
         })?;
     if used != body.len() {
@@ -206,4 +206,19 @@ fn decode_body<M: Body>(body: &[u8]) -> Result<M, DecodeError> {
         });
     }
     Ok(message)
+}
+
+/// The decoder's own words are the names of its types.
+fn sentence(error: bincode::error::DecodeError) -> String {
+    use bincode::error::DecodeError as Decoder;
+    match error {
+        Decoder::UnexpectedEnd { .. } => "it is cut short".to_owned(),
+        Decoder::LimitExceeded => format!("it claims more than {MAX_BODY} bytes"),
+        Decoder::InvalidIntegerType { .. } => "a number is too wide for its field".to_owned(),
+        Decoder::InvalidBooleanValue(value) => format!("{value} is no truth value"),
+        Decoder::UnexpectedVariant { found, .. } => format!("{found} says neither some nor none"),
+        Decoder::Utf8 { .. } => "a text is not UTF-8".to_owned(),
+        Decoder::OtherString(reason) => reason,
+        other => other.to_string(),
+    }
 }

@@ -13,6 +13,8 @@ pub const MAX_LENGTH: usize = 1024;
 
 const FLAG_PLAIN: u8 = 1;
 
+const CUT: HelloError = HelloError::Malformed("it is cut short");
+
 /// Which end of the link one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -121,7 +123,6 @@ impl Hello {
     }
 
     fn decode_body(body: &mut Bytes) -> Result<Self, HelloError> {
-        const CUT: HelloError = HelloError::Malformed("it is cut short");
         let capability = body.try_get_u32().map_err(|_| CUT)?;
         let oldest_capability = body.try_get_u32().map_err(|_| CUT)?;
         let role = match body.try_get_u8().map_err(|_| CUT)? {
@@ -135,8 +136,8 @@ impl Hello {
         let max_streams = body.try_get_u32().map_err(|_| CUT)?;
         let mut boot_id = [0; 16];
         body.try_copy_to_slice(&mut boot_id).map_err(|_| CUT)?;
-        let version = take_text(body).ok_or(CUT)?;
-        let node = take_text(body).ok_or(CUT)?;
+        let version = take_text(body)?;
+        let node = take_text(body)?;
         if max_frame == 0 || max_streams == 0 {
             return Err(HelloError::Malformed("a limit of zero"));
         }
@@ -187,12 +188,13 @@ fn put_text(body: &mut BytesMut, text: &str) {
     body.extend_from_slice(&text.as_bytes()[..end]);
 }
 
-fn take_text(body: &mut Bytes) -> Option<String> {
-    let length = usize::from(body.try_get_u8().ok()?);
+fn take_text(body: &mut Bytes) -> Result<String, HelloError> {
+    let length = usize::from(body.try_get_u8().map_err(|_| CUT)?);
     if body.remaining() < length {
-        return None;
+        return Err(CUT);
     }
-    String::from_utf8(body.split_to(length).to_vec()).ok()
+    String::from_utf8(body.split_to(length).to_vec())
+        .map_err(|_| HelloError::Malformed("a text is not UTF-8"))
 }
 
 #[cfg(test)]
