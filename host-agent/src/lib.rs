@@ -4,6 +4,8 @@
 //! does it: a pure [`daemon::state`], a link per node, a listener per forward. [`machine`] makes
 //! what a node runs on, [`carrier`] reaches it. Only [`output`] prints.
 
+use std::{ffi::OsString, panic, process::ExitCode};
+
 pub mod carrier;
 pub mod cli;
 pub mod commands;
@@ -18,6 +20,21 @@ pub mod paths;
 pub mod sanitize;
 
 /// Runs the program.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+///
+/// What must happen in a process of one thread comes first: the parts of a sandbox, then the answer
+/// to a shell that completes.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    match args.get(1).and_then(|command| command.to_str()) {
+        Some(machine::sandbox::ENTER_COMMAND) => return machine::sandbox::enter_main(&args[2..]),
+        Some(machine::sandbox::INIT_COMMAND) => return machine::sandbox::init_main(&args[2..]),
+        _ => {}
+    }
+    if let Some(answered) = cli::complete::answer(&args) {
+        return answered;
+    }
+    output::install_panic_hook();
+    panic::catch_unwind(|| commands::main(args))
+        .unwrap_or_else(|_| ExitCode::from(error::Kind::Bug.exit_code()))
 }
