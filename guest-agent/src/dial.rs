@@ -40,11 +40,15 @@ impl Block {
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address) {
             (IpAddr::V4(block), IpAddr::V4(address)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0);
+                let mask = u32::MAX
+                    .checked_shl(32 - u32::from(self.prefix.min(32)))
+                    .unwrap_or(0);
                 block.to_bits() & mask == address.to_bits() & mask
             }
             (IpAddr::V6(block), IpAddr::V6(address)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix.min(128))).unwrap_or(0);
+                let mask = u128::MAX
+                    .checked_shl(128 - u32::from(self.prefix.min(128)))
+                    .unwrap_or(0);
                 block.to_bits() & mask == address.to_bits() & mask
             }
             _ => false,
@@ -65,8 +69,14 @@ pub struct Policy {
 impl Policy {
     /// The ranges that k3s uses unless it is told otherwise.
     pub const K3S_RANGES: [Block; 2] = [
-        Block { address: IpAddr::V4(Ipv4Addr::new(10, 42, 0, 0)), prefix: 16 },
-        Block { address: IpAddr::V4(Ipv4Addr::new(10, 43, 0, 0)), prefix: 16 },
+        Block {
+            address: IpAddr::V4(Ipv4Addr::new(10, 42, 0, 0)),
+            prefix: 16,
+        },
+        Block {
+            address: IpAddr::V4(Ipv4Addr::new(10, 43, 0, 0)),
+            prefix: 16,
+        },
     ];
 
     /// Whether the host may reach `address`.
@@ -80,7 +90,10 @@ impl Policy {
             return false;
         }
         self.node_addresses.contains(&address)
-            || self.cluster_ranges.iter().any(|range| range.contains(address))
+            || self
+                .cluster_ranges
+                .iter()
+                .any(|range| range.contains(address))
     }
 }
 
@@ -97,12 +110,17 @@ fn is_link_local(address: IpAddr) -> bool {
 /// A refusal to hand to the host: `Invalid`, `Unresolved`, `Denied`, `Unreachable` or `Timeout`.
 pub async fn dial(request: &Dial, policy: &Policy) -> Result<(TcpStream, SocketAddr), Refusal> {
     let addresses = resolve(request).await?;
-    let permitted: Vec<_> =
-        addresses.iter().copied().filter(|address| policy.permits(address.ip())).collect();
+    let permitted: Vec<_> = addresses
+        .iter()
+        .copied()
+        .filter(|address| policy.permits(address.ip()))
+        .collect();
     if permitted.is_empty() {
         let text = format!(
             "{} is neither this node nor one of its pods or services",
-            addresses.first().map_or_else(|| request.host.clone(), ToString::to_string)
+            addresses
+                .first()
+                .map_or_else(|| request.host.clone(), ToString::to_string)
         );
         return Err(Refusal::new(RefusalCode::Denied, text));
     }
@@ -112,7 +130,10 @@ pub async fn dial(request: &Dial, policy: &Policy) -> Result<(TcpStream, SocketA
             Ok(Ok(connection)) => return Ok((connection, address)),
             Ok(Err(error)) => last = unreachable(address, &error),
             Err(_) => {
-                let text = format!("{address} did not answer within {} s", CONNECT_DEADLINE.as_secs());
+                let text = format!(
+                    "{address} did not answer within {} s",
+                    CONNECT_DEADLINE.as_secs()
+                );
                 last = Refusal::new(RefusalCode::Timeout, text);
             }
         }
@@ -135,17 +156,31 @@ fn unreachable(address: SocketAddr, error: &io::Error) -> Refusal {
 async fn resolve(request: &Dial) -> Result<Vec<SocketAddr>, Refusal> {
     let host = request.host.as_str();
     if request.port == 0 || host.is_empty() || host.len() > MAX_NAME {
-        return Err(Refusal::new(RefusalCode::Invalid, "a target needs an address and a port"));
+        return Err(Refusal::new(
+            RefusalCode::Invalid,
+            "a target needs an address and a port",
+        ));
     }
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, request.port)]);
     }
     if host.eq_ignore_ascii_case("localhost") {
-        let both = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        return Ok(both.map(|address| SocketAddr::new(address, request.port)).to_vec());
+        let both = [
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ];
+        return Ok(both
+            .map(|address| SocketAddr::new(address, request.port))
+            .to_vec());
     }
-    if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
-        return Err(Refusal::new(RefusalCode::Invalid, "a target is an IP address or a host name"));
+    if !host
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    {
+        return Err(Refusal::new(
+            RefusalCode::Invalid,
+            "a target is an IP address or a host name",
+        ));
     }
     let unresolved = |why: String| Refusal::new(RefusalCode::Unresolved, format!("{host}: {why}"));
     match timeout(CONNECT_DEADLINE, lookup_host((host, request.port))).await {
@@ -194,14 +229,21 @@ mod tests {
             ("8.8.8.8", false),
         ];
         for (address, permitted) in table {
-            assert_eq!(policy().permits(address.parse().unwrap()), permitted, "{address}");
+            assert_eq!(
+                policy().permits(address.parse().unwrap()),
+                permitted,
+                "{address}"
+            );
         }
     }
 
     #[test]
     fn a_block_of_any_prefix_has_an_edge() {
         for prefix in 0..=32 {
-            let block = Block { address: "10.43.0.0".parse().unwrap(), prefix };
+            let block = Block {
+                address: "10.43.0.0".parse().unwrap(),
+                prefix,
+            };
             assert!(block.contains("10.43.0.0".parse().unwrap()));
             assert_eq!(block.contains("255.0.0.1".parse().unwrap()), prefix == 0);
             assert!(!block.contains("::1".parse().unwrap()));
@@ -209,7 +251,11 @@ mod tests {
     }
 
     async fn code_of(host: &str, port: u16) -> RefusalCode {
-        let request = Dial { network: DialNetwork::Tcp, host: host.to_owned(), port };
+        let request = Dial {
+            network: DialNetwork::Tcp,
+            host: host.to_owned(),
+            port,
+        };
         dial(&request, &policy()).await.unwrap_err().code
     }
 
@@ -218,7 +264,10 @@ mod tests {
         assert_eq!(code_of("169.254.169.254", 80).await, RefusalCode::Denied);
         assert_eq!(code_of("", 80).await, RefusalCode::Invalid);
         assert_eq!(code_of("127.0.0.1", 0).await, RefusalCode::Invalid);
-        assert_eq!(code_of("/run/dbus/system_bus_socket", 1).await, RefusalCode::Invalid);
+        assert_eq!(
+            code_of("/run/dbus/system_bus_socket", 1).await,
+            RefusalCode::Invalid
+        );
         assert_eq!(code_of("vsock:2", 1).await, RefusalCode::Invalid);
         assert_eq!(code_of(&"a".repeat(300), 1).await, RefusalCode::Invalid);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -231,7 +280,11 @@ mod tests {
     async fn localhost_is_both_loopbacks() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let request = Dial { network: DialNetwork::Tcp, host: "localhost".to_owned(), port };
+        let request = Dial {
+            network: DialNetwork::Tcp,
+            host: "localhost".to_owned(),
+            port,
+        };
         let (_connection, address) = dial(&request, &policy()).await.unwrap();
         assert_eq!(address, listener.local_addr().unwrap());
     }

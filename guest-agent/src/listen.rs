@@ -70,7 +70,11 @@ impl Listener {
             let (carrier, _) = listener.accept().await?;
             let uid = carrier.peer_cred()?.uid();
             if uid == 0 || uid == geteuid().as_raw() {
-                return Ok(Accepted { carrier, local: true, peer: format!("uid {uid}") });
+                return Ok(Accepted {
+                    carrier,
+                    local: true,
+                    peer: format!("uid {uid}"),
+                });
             }
             tracing::warn!(uid, "turned away a peer of another user");
         }
@@ -78,9 +82,16 @@ impl Listener {
 }
 
 fn bind_unix(path: &Path) -> Result<UnixListener, ListenError> {
-    let failed = |source| ListenError::Io { path: path.to_owned(), source };
+    let failed = |source| ListenError::Io {
+        path: path.to_owned(),
+        source,
+    };
     if let Some(dir) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(failed)?;
     }
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
@@ -107,8 +118,14 @@ mod tests {
         let path = dir.path().join("deep/agent.sock");
         let address = ListenAddress::Unix(path.clone());
         let listener = Listener::bind(&address).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(matches!(Listener::bind(&address), Err(ListenError::InUse(_))));
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert!(matches!(
+            Listener::bind(&address),
+            Err(ListenError::InUse(_))
+        ));
         drop(listener);
         let listener = Listener::bind(&address).unwrap();
         let (client, accepted) = tokio::join!(UnixStream::connect(&path), listener.accept());
