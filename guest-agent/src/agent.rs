@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{self, Write},
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -84,19 +85,24 @@ pub fn run(cli: Cli) -> Result<ExitCode, AgentError> {
         }
         Command::Identity(args) => {
             let keys = args.load()?;
-            describe_keys(&keys);
+            describe_keys(&keys, &mut io::stdout().lock()).map_err(|source| {
+                AgentError::System {
+                    what: "print",
+                    source,
+                }
+            })?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the answer to a command")]
-fn describe_keys(keys: &Keys) {
+fn describe_keys(keys: &Keys, out: &mut impl Write) -> io::Result<()> {
     let ours = keys.identity.public_key();
-    println!("this guest  {ours}  {}", ours.fingerprint());
+    writeln!(out, "this guest  {ours}  {}", ours.fingerprint())?;
     for host in &keys.authorized_hosts {
-        println!("lets in     {host}  {}", host.fingerprint());
+        writeln!(out, "lets in     {host}  {}", host.fingerprint())?;
     }
+    Ok(())
 }
 
 async fn serve(args: RunArgs) -> Result<(), AgentError> {

@@ -1,5 +1,7 @@
 //! Both ends of a link in one process, over an in-memory pipe or a unix socket, under virtual time.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;

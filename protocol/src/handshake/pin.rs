@@ -96,7 +96,7 @@ pub(super) fn server_config(
 
 /// TLS wants a name; with pinned keys it means nothing.
 pub(super) fn server_name() -> ServerName<'static> {
-    ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())
+    ServerName::IpAddress(core::net::Ipv4Addr::UNSPECIFIED.into())
 }
 
 fn certified_key(

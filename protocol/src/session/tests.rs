@@ -6,8 +6,14 @@ mod rules;
 
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
+
 use super::*;
-use crate::version::{CAPABILITY, OLDEST_CAPABILITY};
+use crate::{
+    error::RefusalCode,
+    frame::HEADER_LENGTH,
+    version::{CAPABILITY, OLDEST_CAPABILITY},
+};
 
 pub(super) fn hello(role: Role, limits: &Limits) -> Hello {
     Hello {
