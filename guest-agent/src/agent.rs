@@ -60,7 +60,7 @@ pub enum AgentError {
         /// Doing what.
         what: &'static str,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A task of ours ended that never should.
     #[error("a part of the agent ended: {0}")]
