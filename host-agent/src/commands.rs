@@ -13,6 +13,7 @@ mod kubeconfig;
 mod kubectl;
 mod logs;
 mod own_kubeconfig;
+mod remembered;
 mod restart;
 mod status;
 mod up;
@@ -132,7 +133,7 @@ fn interruption(command: &Command) -> &'static str {
             "stopped waiting; the cluster goes on restarting (`lkc-host wait` waits for it)"
         }
         Command::Down(_) => "stopped waiting; the cluster goes on going down",
-        Command::Delete(_) => "stopped waiting; what was begun to be deleted is deleted",
+        Command::Delete(_) => "stopped; a deletion that was begun goes on",
         Command::Wait(_) => "stopped waiting",
         _ => "",
     }

@@ -201,7 +201,9 @@ impl Output {
             // A reader that went away needs no last word.
             let _ = self.json_line(&event);
         } else if !goes_on.is_empty() {
-            self.talk(goes_on);
+            // On a terminal the cursor stands behind `^C`.
+            let begin = if self.live { "\n" } else { "" };
+            self.talk(&format!("{begin}{goes_on}"));
         }
     }
 

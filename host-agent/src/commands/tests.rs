@@ -70,7 +70,7 @@ fn whoever_stops_waiting_hears_what_goes_on() {
     up: stopped waiting; the cluster goes on coming up (`lkc-host wait` waits for it)
     restart: stopped waiting; the cluster goes on restarting (`lkc-host wait` waits for it)
     down: stopped waiting; the cluster goes on going down
-    delete: stopped waiting; what was begun to be deleted is deleted
+    delete: stopped; a deletion that was begun goes on
     wait: stopped waiting
     status: 
     logs:

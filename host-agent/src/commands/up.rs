@@ -1,6 +1,6 @@
 //! `lkc-host up`.
 
-use super::{End, context::Context, conversation::Conversation, follow::follow};
+use super::{End, context::Context, conversation::Conversation, follow::follow, remembered};
 use crate::{
     cli::{Up, WaitFor},
     config::{ClusterName, ClusterSpec, UpDefaults},
@@ -20,8 +20,21 @@ pub(super) async fn run(context: &Context<'_>, args: &Up) -> Result<End, Command
     } else {
         vec![context.cluster(args.which.which.cluster.as_ref())?]
     };
+    let mut decided = Vec::new();
     for name in &names {
-        config = config.with_overrides(Some(name), &args.overrides())?;
+        let mut overrides = args.overrides();
+        let known = if config.path.is_none() {
+            remembered::read(context, name)?
+        } else {
+            None
+        };
+        let as_it_was = known.as_ref().filter(|_| overrides.is_empty()).cloned();
+        if let Some(spec) = &known {
+            overrides = remembered::complete(overrides, spec);
+        }
+        config = config.with_overrides(Some(name), &overrides)?;
+        let (spec, defaults) = config.cluster(Some(name))?.clone();
+        decided.push((as_it_was.unwrap_or(spec), defaults));
     }
     for warning in config
         .warnings
@@ -30,8 +43,7 @@ pub(super) async fn run(context: &Context<'_>, args: &Up) -> Result<End, Command
     {
         context.output.warn(&warning.to_string());
     }
-    for name in &names {
-        let (spec, defaults) = config.cluster(Some(name))?.clone();
+    for (spec, defaults) in decided {
         bring_up(context, args, spec, defaults).await?;
     }
     Ok(End::Done)

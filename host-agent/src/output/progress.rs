@@ -185,7 +185,9 @@ impl Live {
             }
         }
         for (bar, line) in self.bars.iter().zip(lines) {
-            bar.set_message(line);
+            if bar.message() != line {
+                bar.set_message(line);
+            }
         }
     }
 }

@@ -143,7 +143,8 @@ pub(super) fn seconds(time: Duration) -> String {
     }
 }
 
-fn cut(text: &str, columns: usize) -> String {
+/// At most `columns` characters, the last one `…` when there were more.
+pub(super) fn cut(text: &str, columns: usize) -> String {
     if text.chars().count() <= columns {
         return text.to_owned();
     }

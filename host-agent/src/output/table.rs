@@ -11,6 +11,9 @@ use crate::{
     sanitize,
 };
 
+/// Columns of a detail in the table; `status CLUSTER` has all of it.
+const DETAIL_WIDTH: usize = 60;
+
 /// Every cluster, one line each.
 #[must_use]
 pub fn cluster_table(clusters: &[ClusterStatus], paint: Paint) -> String {
@@ -21,7 +24,7 @@ pub fn cluster_table(clusters: &[ClusterStatus], paint: Paint) -> String {
             phase(cluster.phase).to_owned(),
             rung_reached(cluster),
             api(cluster),
-            in_the_way(cluster),
+            steps::cut(&in_the_way(cluster), DETAIL_WIDTH),
         ];
         cells.to_vec()
     });

@@ -14,7 +14,7 @@ fn every_cluster_is_a_line() {
     CLUSTER   INDEX  PHASE     READY    API                     DETAIL
     k3s-dev   0      up        system   https://127.0.0.1:6443  simulated k3s
     k3s-capi  1      starting  k3s      https://127.0.0.1:6443  api progressing: /readyz answers 500: etcd failed
-    broken    2      failed    network  https://127.0.0.1:6443  k3s failed: exited 3 times in 10 s, last with code 1\u{1b}[2J
+    broken    2      failed    network  https://127.0.0.1:6443  k3s failed: exited 3 times in 10 s, last with code 1\u{1b}[…
     asleep    3      down      -        -
     ");
 }
