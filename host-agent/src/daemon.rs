@@ -140,3 +140,14 @@ const DESCRIPTORS: u64 = 65_536;
 fn host_io(what: &str, source: &io::Error) -> CommandError {
     CommandError::new(Kind::HostIo, format!("{what}: {source}"))
 }
+
+/// A daemon that looks after nothing, for tests of what is in front of it: what runs it, and the
+/// way to it.
+#[cfg(test)]
+pub(crate) fn for_tests(
+    paths: &Paths,
+    stop: &CancellationToken,
+) -> (impl Future<Output = ()> + Send + use<>, Handle) {
+    let (shell, handle) = Shell::new(paths.clone(), stop.clone());
+    (shell.run(shell::IDLE), handle)
+}

@@ -298,7 +298,10 @@ impl Watched {
         };
         Failure {
             kind: Kind::Timeout,
-            message: format!("{goal} was not so within {}: {detail}", seconds(after_ms)),
+            message: format!(
+                "{goal} was not ready within {}: {detail}",
+                seconds(after_ms)
+            ),
             hints: vec![format!(
                 "`lkc-host wait {cluster} --for {goal}` goes on waiting: the cluster does not stop"
             )],

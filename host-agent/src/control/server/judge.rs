@@ -126,7 +126,7 @@ impl Aim {
                 format!("`lkc-host logs {name}` shows what k3s does")
             }
             Some(Some(Rung::Registered | Rung::Node | Rung::System)) => {
-                format!("`lkc-host kubectl {name} -- get events -A` shows what the cluster does")
+                format!("`lkc-host kubectl --cluster {name} get events -A` shows what the cluster does")
             }
         }
     }

@@ -14,7 +14,7 @@ pub(super) fn of_carrier(error: &CarrierError) -> Failure {
     Failure {
         kind: Kind::Unreachable,
         message: if error.is_absent() {
-            "waiting for the agent to listen".to_owned()
+            "waiting for the agent".to_owned()
         } else {
             format!("{error}: {}", error.source)
         },

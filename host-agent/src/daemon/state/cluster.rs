@@ -228,6 +228,7 @@ impl Cluster {
         }
         let starting = false;
         self.stage = Stage::Stopping { after, starting };
+        self.failure = None;
         self.perform(Task::StopMachine(Arc::clone(&self.spec)), steps);
     }
 
@@ -323,7 +324,6 @@ impl Cluster {
                 Setup::None | Setup::Network => None,
                 Setup::K3s { network } | Setup::Done { network } => Some(network),
             },
-            configured: matches!(self.setup, Setup::Done { .. }),
             picture: self.picture.as_ref(),
             failure: self.failure.as_ref(),
         }

@@ -84,7 +84,6 @@ pub(super) struct Knowledge<'a> {
     pub(super) agent_version: &'a str,
     /// What the guest said of the network that it applied on this link.
     pub(super) network: Option<&'a str>,
-    pub(super) configured: bool,
     pub(super) picture: Option<&'a Picture>,
     pub(super) failure: Option<&'a (Culprit, Failure)>,
 }
@@ -173,7 +172,7 @@ fn not_told(known: &Knowledge<'_>, rung: Rung) -> StepStatus {
     let (state, detail) = match (rung, known.network) {
         (Rung::Network, Some(summary)) => (RungState::Ready, summary),
         (Rung::Network, None) => (RungState::Progressing, "applying"),
-        (Rung::K3s, Some(_)) if !known.configured => (RungState::Progressing, "configuring"),
+        (Rung::K3s, Some(_)) => (RungState::Progressing, "configuring"),
         _ => (RungState::Progressing, "not reported yet"),
     };
     shown(rung, state, detail)

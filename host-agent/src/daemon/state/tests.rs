@@ -887,6 +887,25 @@ fn a_stop_that_fails_can_be_tried_again() {
 }
 
 #[test]
+fn a_stop_forgets_the_failure_that_it_may_mend() {
+    for request in [
+        ClusterRequest::Restart(name()),
+        ClusterRequest::Down(name()),
+    ] {
+        let mut bench = Bench::up();
+        let why = "closed".to_owned();
+        bench.report(Report::LinkDown { why });
+        let failure = failure(Kind::Authentication, "another key");
+        bench.report(Report::LinkFailed {
+            attempt: 1,
+            failure,
+        });
+        bench.request(request);
+        assert_eq!(bench.view().failure, None);
+    }
+}
+
+#[test]
 fn text_of_the_guest_is_made_harmless() {
     let mut bench = Bench::up();
     let mut snapshot = ladder(30, Rung::Node);
