@@ -244,3 +244,6 @@ async fn run_both(
         end = refuse_all => end,
     }
 }
+
+#[cfg(test)]
+mod tests;

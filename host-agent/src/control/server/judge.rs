@@ -14,7 +14,8 @@ use crate::{
 pub(super) struct Aim {
     /// The cluster.
     pub(super) cluster: ClusterName,
-    /// The run that has to reach it; one before it is on its way to stop.
+    /// The run that has to reach it, and one before it is on its way to stop; 0 for whichever there
+    /// is.
     pub(super) run: u64,
     /// The rung.
     pub(super) rung: Rung,
@@ -44,7 +45,7 @@ impl Aim {
             return Verdict::Failed(failure.clone());
         }
         if !view.wanted {
-            return Verdict::Failed(taken_down(&view.status));
+            return Verdict::Failed(self.taken_down(&view.status));
         }
         if this_run && let Some(failed) = self.failed_step(&view.status) {
             return Verdict::Failed(step_failure(failed));
@@ -77,6 +78,29 @@ impl Aim {
             ),
             hints: vec![self.hint(step, view.status.cni), self.again()],
             tail: step.map_or_else(Vec::new, |step| step.tail.clone()),
+        }
+    }
+
+    /// The cluster is not up and not about to be: for who waits, it is not there; for who brought
+    /// it up, somebody else was in the way.
+    fn taken_down(&self, status: &ClusterStatus) -> Failure {
+        let name = &self.cluster;
+        let (kind, message) = match (self.run, status.phase) {
+            (0, Phase::Stopping) => (
+                Kind::NotFound,
+                format!("cluster {name} is being taken down"),
+            ),
+            (0, _) => (Kind::NotFound, format!("cluster {name} is down")),
+            _ => (
+                Kind::Conflict,
+                format!("another command took cluster {name} down meanwhile"),
+            ),
+        };
+        Failure {
+            kind,
+            message,
+            hints: vec![format!("run `lkc-host up {name}`")],
+            tail: Vec::new(),
         }
     }
 
@@ -152,20 +176,6 @@ fn step_failure(step: &StepStatus) -> Failure {
         message: format!("{} failed{}", step.name, colon(&step.detail)),
         hints: vec!["`lkc-host logs` shows more of it".to_owned()],
         tail: step.tail.clone(),
-    }
-}
-
-fn taken_down(status: &ClusterStatus) -> Failure {
-    let name = &status.name;
-    let message = match status.phase {
-        Phase::Stopping => format!("cluster {name} is being taken down"),
-        _ => format!("cluster {name} is down"),
-    };
-    Failure {
-        kind: Kind::NotFound,
-        message,
-        hints: vec![format!("run `lkc-host up {name}`")],
-        tail: Vec::new(),
     }
 }
 
@@ -293,7 +303,23 @@ mod tests {
         let Verdict::Failed(stopping) = aim(Rung::Node).judge(Some(&view)) else {
             panic!("it goes on waiting");
         };
-        assert_eq!(stopping.message, "cluster k3s-dev is being taken down");
+        let message = "another command took cluster k3s-dev down meanwhile";
+        assert_eq!(
+            (stopping.kind, stopping.message.as_str()),
+            (Kind::Conflict, message)
+        );
+        let waiting = Aim {
+            run: 0,
+            ..aim(Rung::Node)
+        };
+        let Verdict::Failed(stopping) = waiting.judge(Some(&view)) else {
+            panic!("it goes on waiting");
+        };
+        let message = "cluster k3s-dev is being taken down";
+        assert_eq!(
+            (stopping.kind, stopping.message.as_str()),
+            (Kind::NotFound, message)
+        );
     }
 
     #[test]

@@ -1,0 +1,59 @@
+//! The shell around a state without clusters, and what it finds on disk.
+
+use std::{ffi::OsString, fs, path::Path};
+
+use super::*;
+use crate::{
+    control::Phase,
+    daemon::state::{ClusterRequest, tests::spec},
+    error::Kind,
+};
+
+/// Longest wait of a test for anything.
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn paths(home: &Path) -> Paths {
+    let lookup = |name: &str| match name {
+        "HOME" => Some(OsString::from(home)),
+        "XDG_RUNTIME_DIR" => Some(home.join("run").into_os_string()),
+        _ => None,
+    };
+    Paths::from_env(&lookup, nix::unistd::geteuid().as_raw()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_with_nothing_to_look_after_ends_itself() {
+    let home = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    let (shell, handle) = Shell::new(paths(home.path()), stop.clone());
+    let idle = Duration::from_millis(20);
+    timeout(LIMIT, shell.run(idle)).await.expect("it stays");
+    assert!(stop.is_cancelled(), "the others are not told");
+    let name = "k3s-dev".parse().unwrap();
+    let late = handle.ask(ClusterRequest::Down(name)).await.unwrap_err();
+    assert_eq!(
+        (late.kind, late.message.as_str()),
+        (Kind::Unreachable, "the daemon is ending")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_on_disk_is_taken_over_and_what_is_broken_passed_over() {
+    let home = tempfile::tempdir().unwrap();
+    let paths = paths(home.path());
+    for name in ["k3s-dev", "broken", "renamed"] {
+        provision::persist(&paths, &spec(name, 0)).unwrap();
+    }
+    let file = |name: &str| paths.cluster(&name.parse().unwrap()).spec();
+    fs::write(file("broken"), "{").unwrap();
+    fs::copy(file("k3s-dev"), file("renamed")).unwrap();
+    let (mut shell, handle) = Shell::new(paths.clone(), CancellationToken::new());
+    shell.restore().await;
+    let views = handle.views().borrow().clone();
+    let phases: Vec<_> = views
+        .values()
+        .map(|view| (view.status.name.as_str(), view.status.phase))
+        .collect();
+    assert_eq!(phases, [("k3s-dev", Phase::Down)]);
+    assert!(shell.state.is_idle());
+}
