@@ -30,9 +30,9 @@ use lkc_protocol::message::{Change, Snapshot};
 
 use crate::{
     carrier::Carrier,
-    config::{ClusterName, ClusterSpec, ForwardSpec},
+    config::{ClusterName, ClusterSpec, ForwardSpec, check_against},
     control::{ClusterStatus, Failure},
-    error::Kind,
+    error::{CommandError, Kind},
 };
 use cluster::Cluster;
 
@@ -399,26 +399,25 @@ impl Daemon {
         name
     }
 
-    /// Two clusters that are up cannot share an address, a MAC address or a port.
+    /// Two clusters that are up cannot share an index, an address, a MAC address or a port.
     fn check_collisions(&self, request: &ClusterRequest) -> Result<(), Failure> {
-        let others = self
+        let others: Vec<_> = self
             .clusters
             .iter()
-            .filter(|(name, cluster)| *name != request.cluster() && cluster.occupies());
-        for (_, other) in others {
-            let collision = match request {
-                ClusterRequest::Up(spec) => change::collision(spec, other.spec())
-                    .or_else(|| port_collision(&spec.forwards, other)),
-                ClusterRequest::AddForward(_, forward) => {
-                    port_collision(std::slice::from_ref(forward), other)
-                }
-                _ => None,
-            };
-            if let Some(failure) = collision {
-                return Err(failure);
+            .filter(|(name, cluster)| *name != request.cluster() && cluster.occupies())
+            .map(|(_, cluster)| cluster)
+            .collect();
+        let wanted = match request {
+            ClusterRequest::Up(spec) => {
+                let specs: Vec<_> = others.iter().map(|other| other.spec().clone()).collect();
+                check_against(spec, &specs).map_err(CommandError::from)?;
+                spec.forwards.as_slice()
             }
-        }
-        Ok(())
+            ClusterRequest::AddForward(_, forward) => std::slice::from_ref(&**forward),
+            _ => return Ok(()),
+        };
+        let collision = |other: &&Cluster| port_collision(wanted, other);
+        others.iter().find_map(collision).map_or(Ok(()), Err)
     }
 
     /// Turns the steps of `name`'s cluster into actions, what is shown of it first.

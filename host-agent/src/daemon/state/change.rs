@@ -75,29 +75,6 @@ pub(super) fn forward_changes(
     (only_in(old, new), only_in(new, old))
 }
 
-/// What `wanted` cannot have because `other` has it.
-pub(super) fn collision(wanted: &ClusterSpec, other: &ClusterSpec) -> Option<Failure> {
-    let taken = if wanted.address == other.address {
-        format!("the address {}", wanted.address)
-    } else if wanted.mac == other.mac {
-        format!("the MAC address {}", wanted.mac)
-    } else {
-        return None;
-    };
-    Some(Failure {
-        kind: Kind::Conflict,
-        message: format!(
-            "cluster {} cannot have {taken}: cluster {} has it",
-            wanted.name, other.name
-        ),
-        hints: vec![format!(
-            "give {} another index in lkc.toml or with --index; {} has {}",
-            wanted.name, other.name, other.index
-        )],
-        tail: Vec::new(),
-    })
-}
-
 /// Why `wanted` cannot listen beside `known`, a forward of `cluster`.
 pub(super) fn forward_collision(
     wanted: &ForwardSpec,

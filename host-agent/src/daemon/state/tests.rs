@@ -777,7 +777,7 @@ fn clusters_that_are_up_share_nothing() {
         .unwrap_err();
     assert_eq!(
         refused.message,
-        "cluster k3s-twin cannot have the address 192.100.0.10: cluster k3s-dev has it"
+        "the clusters k3s-twin and k3s-dev have the same index 0"
     );
     let mut beside = spec("k3s-twin", 1);
     beside.forwards[0].host_port = 6443;
@@ -787,7 +787,7 @@ fn clusters_that_are_up_share_nothing() {
         .unwrap_err();
     assert_eq!(
         refused.message,
-        "port 6443 is taken by forward api of cluster k3s-dev"
+        "the clusters k3s-twin and k3s-dev have the same host port 6443, by their forwards `api` and `api`"
     );
     bench.request(ClusterRequest::Down(name()));
     bench.report(Report::MachineStopped);
