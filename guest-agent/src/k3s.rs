@@ -7,6 +7,7 @@
 pub mod credentials;
 pub mod dropin;
 pub(crate) mod encoding;
+mod pidfd;
 pub mod process;
 
 use std::path::{Path, PathBuf};

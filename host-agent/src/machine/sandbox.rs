@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
-use nix::sys::signal::Signal;
+use rustix::process::Signal;
 use tokio::time::timeout;
 
 use self::directories::Lock;
@@ -221,9 +221,9 @@ impl Sandbox {
 
     async fn stop_locked(&self, grace: Duration) -> Result<(), MachineError> {
         let failed = || MachineError::io("stop the machine of", &self.state_dir);
-        self.process.signal(Signal::SIGTERM).map_err(failed())?;
+        self.process.signal(Signal::TERM).map_err(failed())?;
         if timeout(grace, self.process.exited()).await.is_err() {
-            self.process.signal(Signal::SIGKILL).map_err(failed())?;
+            self.process.signal(Signal::KILL).map_err(failed())?;
             timeout(KILL_DEADLINE, self.process.exited())
                 .await
                 .map_err(|_| MachineError::StillRunning { pid: self.pid() })?

@@ -1,21 +1,17 @@
 //! One running k3s: started by us, or found running.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Stdio;
 
 use lkc_protocol::message::K3sRole;
-use nix::libc;
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
 
 use super::pid_file::ProcessId;
 use crate::k3s::K3sPaths;
+use crate::k3s::pidfd::Pidfd;
 use crate::logs;
 
 /// Size at which the log is rotated when k3s starts; one old file is kept.
@@ -41,7 +37,7 @@ enum Wait {
     /// Our child: its exit status is ours to take.
     Child(Child),
     /// Somebody else's: the descriptor becomes readable when it ends, the status stays unknown.
-    Pidfd(AsyncFd<OwnedFd>),
+    Held(Pidfd),
 }
 
 impl K3sChild {
@@ -73,10 +69,8 @@ impl K3sChild {
 
     /// Takes over a process that runs; none when it has ended meanwhile.
     pub(super) fn adopt(id: ProcessId) -> std::io::Result<Option<Self>> {
-        let descriptor = match open_pidfd(id.pid) {
-            Ok(descriptor) => descriptor,
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
-            Err(error) => return Err(error),
+        let Some(held) = Pidfd::open(id.pid)? else {
+            return Ok(None);
         };
         // The descriptor pins the process: if the start time fits now, it is the right one.
         if !id.is_alive() {
@@ -84,7 +78,7 @@ impl K3sChild {
         }
         Ok(Some(Self {
             id,
-            wait: Wait::Pidfd(descriptor),
+            wait: Wait::Held(held),
         }))
     }
 
@@ -95,8 +89,8 @@ impl K3sChild {
                 Ok(status) => status.to_string(),
                 Err(error) => format!("exit status unknown: {error}"),
             },
-            Wait::Pidfd(descriptor) => match descriptor.readable().await {
-                Ok(_) => "exit status unknown, it was started by an earlier agent".to_owned(),
+            Wait::Held(held) => match held.ended().await {
+                Ok(()) => "exit status unknown, it was started by an earlier agent".to_owned(),
                 Err(error) => format!("exit status unknown: {error}"),
             },
         }
@@ -104,20 +98,32 @@ impl K3sChild {
 
     /// Asks it to end.
     pub(super) fn terminate(&self) {
-        if self.id.is_alive() {
-            let _ = kill(self.unix_pid(), Signal::SIGTERM);
-        }
+        self.signal(Signal::TERM);
     }
 
     /// Kills it and its process group.
     pub(super) fn kill(&self) {
-        if self.id.is_alive() {
-            let _ = killpg(self.unix_pid(), Signal::SIGKILL);
-            let _ = kill(self.unix_pid(), Signal::SIGKILL);
+        if self.id.is_alive()
+            && let Some(group) = self.unix_pid()
+        {
+            let _ = kill_process_group(group, Signal::KILL);
         }
+        self.signal(Signal::KILL);
     }
 
-    fn unix_pid(&self) -> Pid {
+    /// What has ended already needs no signal.
+    fn signal(&self, signal: Signal) {
+        let _ = match &self.wait {
+            // The pid is its own until it is waited for.
+            Wait::Child(_) if self.id.is_alive() => self
+                .unix_pid()
+                .map_or(Ok(()), |pid| Ok(kill_process(pid, signal)?)),
+            Wait::Child(_) => Ok(()),
+            Wait::Held(held) => held.signal(signal),
+        };
+    }
+
+    fn unix_pid(&self) -> Option<Pid> {
         Pid::from_raw(self.id.pid.cast_signed())
     }
 }
@@ -158,27 +164,4 @@ fn open_log(path: &Path) -> std::io::Result<File> {
         .open(path)?;
     log.set_permissions(std::fs::Permissions::from_mode(0o600))?;
     Ok(log)
-}
-
-#[expect(
-    unsafe_code,
-    reason = "neither std nor nix has pidfd_open, and registering is unsafe"
-)]
-fn open_pidfd(pid: u32) -> std::io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: the call takes two integers and returns a new descriptor or -1; it is close-on-exec.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_open,
-            libc::c_long::from(pid.cast_signed()),
-            0,
-        )
-    };
-    if result < 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    let descriptor = i32::try_from(result).map_err(std::io::Error::other)?;
-    // SAFETY: the kernel has just handed out this descriptor and nobody else has it.
-    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
-    // SAFETY: an OwnedFd always gives the same descriptor and keeps it open until it is dropped.
-    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
 }

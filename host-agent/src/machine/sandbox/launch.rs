@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -107,7 +107,7 @@ async fn follow(
 
 async fn kill(process: &Process, state_dir: &Path) -> Result<(), MachineError> {
     let failed = || MachineError::io("stop the machine of", state_dir);
-    process.signal(Signal::SIGKILL).map_err(failed())?;
+    process.signal(Signal::KILL).map_err(failed())?;
     timeout(KILL_DEADLINE, process.exited())
         .await
         .map_err(|_| MachineError::StillRunning { pid: process.pid() })?

@@ -3,13 +3,11 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use nix::errno::Errno;
-use nix::libc;
-use nix::sys::signal::Signal;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::net::unix::pipe::Receiver;
 
 #[derive(Debug)]
 pub(super) struct Process {
@@ -20,12 +18,12 @@ pub(super) struct Process {
 impl Process {
     /// `None` when no process `pid` that started at `start_time` runs.
     pub(super) fn open(pid: i32, start_time: u64) -> io::Result<Option<Self>> {
-        if pid <= 1 {
+        let Some(unix_pid) = Some(pid).filter(|pid| *pid > 1).and_then(Pid::from_raw) else {
             return Ok(None);
-        }
-        let descriptor = match pidfd_open(pid) {
+        };
+        let descriptor = match pidfd_open(unix_pid, PidfdFlags::NONBLOCK) {
             Ok(descriptor) => descriptor,
-            Err(Errno::ESRCH) => return Ok(None),
+            Err(Errno::SRCH) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
         // Read after the descriptor is held: what is read now is about the process we hold, or
@@ -47,7 +45,7 @@ impl Process {
     /// Does nothing to a process that has ended.
     pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
         match pidfd_send_signal(&self.descriptor, signal) {
-            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -55,9 +53,9 @@ impl Process {
     /// Waits for the end of the process and, as it is the first of its pid namespace, of all others
     /// in there: the kernel ends them before it reports the first one's end.
     pub(super) async fn exited(&self) -> io::Result<()> {
-        let watched = watch(self.descriptor.try_clone()?)?;
-        watched.readable().await?.retain_ready();
-        Ok(())
+        // Like the end of a pipe the descriptor becomes readable once; it is never read.
+        let end = Receiver::from_owned_fd_unchecked(self.descriptor.try_clone()?)?;
+        end.readable().await
     }
 }
 
@@ -96,39 +94,8 @@ fn parse_stat(line: &str) -> Option<Stat> {
 }
 
 fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
-}
-
-#[expect(unsafe_code, reason = "tokio cannot know what an OwnedFd promises")]
-fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an OwnedFd stays open, and the same, for as long as the AsyncFd has it.
-    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
-}
-
-#[expect(unsafe_code, reason = "neither std nor nix wraps pidfd_open")]
-fn pidfd_open(pid: i32) -> nix::Result<OwnedFd> {
-    // SAFETY: the call takes two integers and touches no memory of ours.
-    let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let descriptor = Errno::result(result)?;
-    let descriptor = i32::try_from(descriptor).map_err(|_| Errno::EBADF)?;
-    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
-}
-
-#[expect(unsafe_code, reason = "neither std nor nix wraps pidfd_send_signal")]
-fn pidfd_send_signal(process: &OwnedFd, signal: Signal) -> nix::Result<()> {
-    // SAFETY: the descriptor is open for as long as it is borrowed; a null siginfo is allowed and
-    // means the same as kill's.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            process.as_raw_fd(),
-            signal as libc::c_int,
-            std::ptr::null::<libc::siginfo_t>(),
-            0,
-        )
-    };
-    Errno::result(result).map(drop)
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         let record = super::Record::load(&self.spec.state_dir).ok().flatten();
         if let Some(process) = record.and_then(|record| record.process().ok().flatten()) {
-            let _ = process.signal(Signal::SIGKILL);
+            let _ = process.signal(rustix::process::Signal::KILL);
         }
     }
 }
