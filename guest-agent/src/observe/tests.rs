@@ -1,6 +1,7 @@
-//! Against the k3s simulator, whose path is in `LKC_K3S_SIMULATOR`; without it they say that they
-//! were skipped. One thread, as in the agent.
+//! Against the k3s simulator: the one that `LKC_K3S_SIMULATOR` names, else the one that was built
+//! with the tests; without either they say that they were skipped. One thread, as in the agent.
 
+use std::path::PathBuf;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -54,10 +55,7 @@ impl Drop for Root {
 
 impl Bench {
     async fn new() -> Option<Self> {
-        let Some(binary) = std::env::var_os("LKC_K3S_SIMULATOR") else {
-            skipped();
-            return None;
-        };
+        let binary = simulator()?;
         let root = Root(tempfile::tempdir().unwrap());
         let paths = K3sPaths::below(root.0.path(), binary);
         let cancel = CancellationToken::new();
@@ -170,8 +168,20 @@ impl Bench {
     }
 }
 
-fn skipped() {
-    eprintln!("skipped: LKC_K3S_SIMULATOR does not name the k3s simulator");
+/// The tests are in `deps` of the directory that the workspace's programs are in.
+pub(crate) fn simulator() -> Option<PathBuf> {
+    let beside = || {
+        let own = std::env::current_exe().ok()?;
+        let program = own.parent()?.parent()?.join("k3s-simulator");
+        program.exists().then_some(program)
+    };
+    let found = std::env::var_os("LKC_K3S_SIMULATOR")
+        .map(PathBuf::from)
+        .or_else(beside);
+    if found.is_none() {
+        eprintln!("skipped: the k3s simulator is not built: cargo test --workspace builds it");
+    }
+    found
 }
 
 fn check(snapshot: &Snapshot) {
