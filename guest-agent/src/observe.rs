@@ -9,12 +9,14 @@ mod file_watch;
 mod kubeconfig;
 mod object;
 mod observer;
+mod process_run;
 
 pub use api::{ApiInputs, ClientError, ClientState, connect, follow_api};
 pub use file_watch::FileWatch;
 pub use kubeconfig::{KubeconfigState, follow_kubeconfig};
 pub use object::{WatchObjectError, watch_object};
 pub use observer::{ConfigureError, Observer, ObserverTasks};
+pub use process_run::{ProcessRun, started_at};
 
 use crate::readiness::one_line;
 

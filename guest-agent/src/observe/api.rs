@@ -7,10 +7,11 @@
 mod client;
 mod node;
 mod readyz;
+mod vouched;
 mod workloads;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use kube::Client;
 use kube::runtime::watcher;
@@ -21,9 +22,10 @@ pub(crate) use client::request_problem;
 pub use client::{ClientError, connect};
 
 use super::backoff::Backoff;
-use super::{KubeconfigState, describe};
+use super::{KubeconfigState, ProcessRun, describe};
 use crate::readiness::{ApiState, Observation, one_line};
 use readyz::Readyz;
+use vouched::Vouched;
 
 /// Seconds after which a watch is asked for anew; a server that is gone without a word is noticed
 /// that late.
@@ -42,8 +44,8 @@ pub struct ApiInputs {
     pub kubeconfig: watch::Receiver<KubeconfigState>,
     /// Name of the node's object, none while it is not known.
     pub node_name: watch::Receiver<Option<String>>,
-    /// Counts starts and ends of the k3s process: what was asked of another one does not count.
-    pub process: watch::Receiver<u64>,
+    /// The run of the k3s process: what was asked of another one does not count.
+    pub process: watch::Receiver<ProcessRun>,
     /// Asks for another look at the kubeconfig.
     pub reread: Arc<Notify>,
 }
@@ -79,7 +81,7 @@ impl Follower {
         loop {
             let kubeconfig = self.inputs.kubeconfig.borrow_and_update().clone();
             let node_name = self.inputs.node_name.borrow_and_update().clone();
-            self.inputs.process.mark_unchanged();
+            let started = self.inputs.process.borrow_and_update().started;
             let (mut kubeconfigs, mut names, mut processes) = (
                 self.inputs.kubeconfig.clone(),
                 self.inputs.node_name.clone(),
@@ -89,13 +91,18 @@ impl Follower {
                 changed = kubeconfigs.changed() => if changed.is_err() { return },
                 changed = names.changed() => if changed.is_err() { return },
                 changed = processes.changed() => if changed.is_err() { return },
-                () = self.follow(&kubeconfig, node_name.as_deref()) => {}
+                () = self.follow(&kubeconfig, node_name.as_deref(), started) => {}
             }
         }
     }
 
     /// Observes with these credentials, without end.
-    async fn follow(&self, kubeconfig: &KubeconfigState, node_name: Option<&str>) {
+    async fn follow(
+        &self,
+        kubeconfig: &KubeconfigState,
+        node_name: Option<&str>,
+        started: Option<SystemTime>,
+    ) {
         let client = match kubeconfig {
             KubeconfigState::Absent => Err("waiting for k3s to write its kubeconfig".to_owned()),
             KubeconfigState::Unusable { error } => Err(error.clone()),
@@ -111,12 +118,13 @@ impl Follower {
             }
         };
         let mut pause = Backoff::new();
+        let mut vouched = Vouched::new(started);
         loop {
             self.wait_until_ready(&client).await;
             self.tell(Observation::Api(ApiState::Ready)).await;
             self.clients.send_replace(Some(client.clone()));
             let begun = Instant::now();
-            let why = self.watch_objects(&client, node_name).await;
+            let why = self.watch_objects(&client, node_name, &mut vouched).await;
             tracing::debug!(why, "a watch of the API broke");
             if begun.elapsed() >= GOOD_WATCH {
                 pause.reset();
@@ -154,10 +162,15 @@ impl Follower {
     }
 
     /// Watches until the first watch breaks, and says why it did.
-    async fn watch_objects(&self, client: &Client, node_name: Option<&str>) -> String {
+    async fn watch_objects(
+        &self,
+        client: &Client,
+        node_name: Option<&str>,
+        vouched: &mut Vouched,
+    ) -> String {
         let node = async {
             match node_name {
-                Some(name) => node::follow(client.clone(), name, &self.observations).await,
+                Some(name) => node::follow(client.clone(), name, vouched, &self.observations).await,
                 None => std::future::pending().await,
             }
         };

@@ -1,7 +1,7 @@
 //! The observer: every task that observes k3s, and the ladder that they feed.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::Stream;
 use lkc_protocol::message::{
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::api::{ApiInputs, ClientState, follow_api};
 use super::kubeconfig::{KubeconfigState, follow_kubeconfig};
 use super::object::{WatchObjectError, watch_object};
+use super::process_run::{ProcessRun, started_at};
 use crate::k3s::K3sPaths;
 use crate::k3s::dropin::{self, Dropin, DropinError};
 use crate::k3s::process::{K3s, K3sError};
@@ -71,7 +72,7 @@ impl Observer {
         let (snapshot_sender, snapshots) = watch::channel(ladder.snapshot());
         let (kubeconfig_sender, kubeconfig) = watch::channel(KubeconfigState::Absent);
         let (client_sender, clients) = watch::channel(None);
-        let (process_sender, process) = watch::channel(0);
+        let (process_sender, process) = watch::channel(ProcessRun::default());
         let (node_name, node_names) = watch::channel(written.map(|written| written.node_name));
         let reread = Arc::new(Notify::new());
         let (k3s, supervise) = K3s::new(paths.clone(), observations.clone(), cancel.clone());
@@ -231,7 +232,7 @@ impl ObserverTasks {
 struct Fold {
     ladder: Ladder,
     snapshots: watch::Sender<Arc<Snapshot>>,
-    process: watch::Sender<u64>,
+    process: watch::Sender<ProcessRun>,
     k3s: K3s,
 }
 
@@ -250,10 +251,9 @@ impl Fold {
 
     fn handle(&mut self, observation: Observation) {
         match &observation {
-            Observation::K3s(
-                K3sState::Running { .. } | K3sState::Exited { .. } | K3sState::CrashLoop { .. },
-            ) => {
-                self.process.send_modify(|count| *count += 1);
+            Observation::K3s(K3sState::Running { pid, .. }) => self.begin_run(started_at(*pid)),
+            Observation::K3s(K3sState::Exited { .. } | K3sState::CrashLoop { .. }) => {
+                self.begin_run(None);
             }
             Observation::Api(ApiState::Ready) => self.k3s.handle_api_ready(),
             _ => {}
@@ -261,5 +261,12 @@ impl Fold {
         if self.ladder.handle(observation, Instant::now()) {
             self.snapshots.send_replace(self.ladder.snapshot());
         }
+    }
+
+    fn begin_run(&self, started: Option<SystemTime>) {
+        self.process.send_modify(|run| {
+            let count = run.count + 1;
+            *run = ProcessRun { count, started };
+        });
     }
 }
