@@ -5,12 +5,13 @@
 
 use std::{
     fmt, io,
+    pin::pin,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncWriteExt, Interest},
     net::{
         TcpStream,
         tcp::{ReadHalf as TcpReadHalf, WriteHalf as TcpWriteHalf},
@@ -62,13 +63,12 @@ pub async fn relay(mut tcp: TcpStream, stream: Stream, counters: &Counters) -> R
     let result = {
         let (tcp_reader, tcp_writer) = tcp.split();
         let (reader, writer) = stream.halves();
-        tokio::try_join!(
-            send(tcp_reader, writer, &stream, &counters.sent),
-            receive(reader, tcp_writer, &counters.received),
-        )
+        let sending = send(&tcp_reader, writer, &stream, &counters.sent);
+        let receiving = receive(reader, tcp_writer, &counters.received);
+        both(sending, receiving, &tcp_reader, reader).await
     };
     match result {
-        Ok(((), ())) => RelayEnd::Finished,
+        Ok(()) => RelayEnd::Finished,
         Err(end) => {
             if matches!(end, RelayEnd::Tcp(_)) {
                 stream.reset(ResetCode::ConnectionReset);
@@ -86,8 +86,45 @@ pub fn reset_tcp(tcp: TcpStream) {
     drop(tcp);
 }
 
+/// Runs both directions to their ends. Where one has ended, nobody reads there any more, and a
+/// reset that follows the end shows only to who watches for it.
+async fn both(
+    sending: impl Future<Output = Result<(), RelayEnd>>,
+    receiving: impl Future<Output = Result<(), RelayEnd>>,
+    tcp: &TcpReadHalf<'_>,
+    reader: ReadHalf<'_>,
+) -> Result<(), RelayEnd> {
+    let (mut sending, mut receiving) = (pin!(sending), pin!(receiving));
+    tokio::select! {
+        sent = &mut sending => {
+            sent?;
+            tokio::select! {
+                biased;
+                received = receiving => received,
+                error = tcp_failure(tcp) => Err(RelayEnd::Tcp(error)),
+            }
+        }
+        received = &mut receiving => {
+            received?;
+            tokio::select! {
+                biased;
+                sent = sending => sent,
+                error = reader.reset() => Err(RelayEnd::Stream(error)),
+            }
+        }
+    }
+}
+
+async fn tcp_failure(tcp: &TcpReadHalf<'_>) -> io::Error {
+    match tcp.ready(Interest::ERROR).await {
+        Ok(_) => tcp.as_ref().take_error().ok().flatten(),
+        Err(error) => Some(error),
+    }
+    .unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+}
+
 async fn send(
-    tcp: TcpReadHalf<'_>,
+    tcp: &TcpReadHalf<'_>,
     writer: WriteHalf<'_>,
     stream: &Stream,
     sent: &AtomicU64,

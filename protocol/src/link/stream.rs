@@ -172,6 +172,23 @@ impl ReadHalf<'_> {
     pub async fn read(&self) -> Result<Option<Bytes>, StreamError> {
         poll_fn(|context| poll_read(&self.stream.shared, self.stream.id, context)).await
     }
+
+    /// Waits for the reset of a stream whose clean end was read and whose other direction is not
+    /// finished. Cancel-safe.
+    pub async fn reset(&self) -> StreamError {
+        poll_fn(|context| {
+            let mut inner = self.stream.shared.lock();
+            match inner.session.read(self.stream.id) {
+                Read::Reset(code) => Poll::Ready(StreamError::from_reset(code)),
+                Read::Data(_) | Read::End | Read::Blocked => {
+                    let waker = context.waker().clone();
+                    inner.readers.insert(self.stream.id, waker);
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
 }
 
 /// The writing direction, without copies.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use lkc_protocol::relay::RelayEnd;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::{TcpListener, TcpStream},
     sync::Notify,
     time::timeout,
@@ -32,18 +32,14 @@ enum Scenario {
     ClientClosesWithUnreadData,
     ClientResetsAfterItsEnd,
     ServerResetsAfterItsEnd,
+    ClientResetsAfterItsEndToAnIdleServer,
+    ServerResetsAfterItsEndToAnIdleClient,
     BulkBothWays,
 }
 
-use Scenario::{
-    BothEndAtOnceWithoutData, BulkBothWays, ClientClosesWithUnreadData,
-    ClientEndsFirstWithDataPending, ClientResetsAfterARead, ClientResetsAfterItsEnd,
-    ClientResetsAtOnce, ServerClosesWithUnreadData, ServerEndsFirstWithDataPending,
-    ServerResetsAfterARead, ServerResetsAfterItsAnswerIsRead, ServerResetsAfterItsEnd,
-    ServerResetsAtOnce,
-};
+use Scenario::*;
 
-const ALL: [Scenario; 13] = [
+const ALL: [Scenario; 15] = [
     ClientEndsFirstWithDataPending,
     ServerEndsFirstWithDataPending,
     BothEndAtOnceWithoutData,
@@ -56,6 +52,8 @@ const ALL: [Scenario; 13] = [
     ClientClosesWithUnreadData,
     ClientResetsAfterItsEnd,
     ServerResetsAfterItsEnd,
+    ClientResetsAfterItsEndToAnIdleServer,
+    ServerResetsAfterItsEndToAnIdleClient,
     BulkBothWays,
 ];
 
@@ -101,6 +99,8 @@ async fn through_a_link_every_program_sees_what_it_sees_directly() {
     ClientClosesWithUnreadData: client leaves, server reads 0, Reset
     ClientResetsAfterItsEnd: client leaves, server reads 0, Clean
     ServerResetsAfterItsEnd: client reads 0, Clean, server leaves
+    ClientResetsAfterItsEndToAnIdleServer: client leaves, server reads 0, Clean
+    ServerResetsAfterItsEndToAnIdleClient: client reads 0, Clean, server leaves
     BulkBothWays: client reads 8388608, Clean, server reads 8388608, Clean
     "#);
 }
@@ -198,6 +198,12 @@ async fn client(scenario: Scenario, mut tcp: TcpStream, turn: &Notify) -> Option
             turn.notified().await;
             reset(tcp)
         }
+        ClientResetsAfterItsEndToAnIdleServer => {
+            tcp.shutdown().await.unwrap();
+            turn.notified().await;
+            reset(tcp)
+        }
+        ServerResetsAfterItsEndToAnIdleClient => wait_for_the_reset(tcp, turn).await,
         BulkBothWays => bulk(tcp, 4).await,
     }
 }
@@ -258,8 +264,23 @@ async fn server(scenario: Scenario, mut tcp: TcpStream, turn: &Notify) -> Option
             }
             Some(seen)
         }
+        ClientResetsAfterItsEndToAnIdleServer => wait_for_the_reset(tcp, turn).await,
+        ServerResetsAfterItsEndToAnIdleClient => {
+            tcp.shutdown().await.unwrap();
+            turn.notified().await;
+            reset(tcp)
+        }
         BulkBothWays => bulk(tcp, 9).await,
     }
+}
+
+/// Has read the other end's end, says nothing, and learns of the reset from the kernel alone.
+async fn wait_for_the_reset(mut tcp: TcpStream, turn: &Notify) -> Option<Seen> {
+    let seen = read_on(&mut tcp).await;
+    assert_eq!(seen, Seen::exactly(b"", Ending::Clean));
+    turn.notify_one();
+    tcp.ready(Interest::ERROR).await.unwrap();
+    Some(read_on(&mut tcp).await)
 }
 
 async fn bulk(tcp: TcpStream, seed: usize) -> Option<Seen> {
