@@ -239,14 +239,14 @@ impl Shell {
                 purpose,
                 forwards,
                 index,
-            } => hands.bind(purpose, forwards, Indexes { own: index, taken }, reporter),
+            } => hands.bind(purpose, forwards, Indexes { own: index, taken }, &reporter),
             Task::UnbindForwards(forwards) => hands.unbind(&forwards),
-            Task::StartMachine(spec) => hands.start_machine(paths, spec, reporter),
-            Task::AdoptMachine => hands.adopt_machine(reporter),
-            Task::StopMachine(spec) => hands.stop_machine(paths, spec, reporter),
+            Task::StartMachine(spec) => hands.start_machine(paths, spec, &reporter),
+            Task::AdoptMachine => hands.adopt_machine(&reporter),
+            Task::StopMachine(spec) => hands.stop_machine(paths, spec, &reporter),
             Task::Connect { carrier, spec } => {
                 match provision::credentials(&paths, cluster, boot_id) {
-                    Ok(credentials) => hands.connect(carrier, &spec, credentials, reporter),
+                    Ok(credentials) => hands.connect(carrier, &spec, credentials, &reporter),
                     Err(error) => {
                         let (attempt, failure) = (1, error.to_failure());
                         Some(Report::LinkFailed { attempt, failure })
@@ -255,13 +255,13 @@ impl Shell {
             }
             Task::ConnectNow => hands.connect_now(),
             Task::Disconnect => hands.disconnect(),
-            Task::ApplyNetwork { link, spec } => hands.apply_network(link, spec, reporter),
-            Task::ConfigureK3s { link, spec } => hands.configure_k3s(link, spec, reporter),
-            Task::Watch { link } => hands.watch(link, reporter),
+            Task::ApplyNetwork { link, spec } => hands.apply_network(link, spec, &reporter),
+            Task::ConfigureK3s { link, spec } => hands.configure_k3s(link, spec, &reporter),
+            Task::Watch { link } => hands.watch(link, &reporter),
             Task::FollowKubeconfig { link, spec } => {
-                hands.follow_kubeconfig(paths, link, spec, reporter)
+                hands.follow_kubeconfig(paths, link, spec, &reporter)
             }
-            Task::RemoveFiles(spec) => hands.remove_files(paths, spec, reporter),
+            Task::RemoveFiles(spec) => hands.remove_files(paths, spec, &reporter),
         }
     }
 

@@ -1,7 +1,8 @@
 //! What the daemon holds of one cluster: listeners, machine, link, and the tasks at work on them.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
+use futures::FutureExt;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -84,11 +85,20 @@ impl Hands {
         self.slot.subscribe()
     }
 
-    /// Runs a task until it ends or the cluster's tasks have to.
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let token = self.token.clone();
+    /// Runs a task until it ends or the cluster's tasks have to. One that panics would be waited
+    /// for in vain, so that is reported in its place.
+    pub(super) fn spawn(
+        &self,
+        reporter: &Reporter,
+        panicked: impl FnOnce(Failure) -> Report + Send + 'static,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let (token, reporter) = (self.token.clone(), reporter.clone());
         self.tasks.spawn(async move {
-            token.run_until_cancelled(task).await;
+            let caught = AssertUnwindSafe(task).catch_unwind();
+            if let Some(Err(_)) = token.run_until_cancelled(caught).await {
+                reporter.send(panicked(bug())).await;
+            }
         });
     }
 }
@@ -100,7 +110,7 @@ impl Hands {
         purpose: BindPurpose,
         forwards: Vec<ForwardSpec>,
         indexes: Indexes,
-        reporter: Reporter,
+        reporter: &Reporter,
     ) -> Option<Report> {
         let mut bound = Vec::new();
         for forward in &forwards {
@@ -140,9 +150,16 @@ impl Hands {
         wanted: Vec<ForwardSpec>,
         error: BindError,
         indexes: Indexes,
-        reporter: Reporter,
+        reporter: &Reporter,
     ) {
-        self.spawn(async move {
+        let (reports, forward_name) = (reporter.clone(), forward.name.clone());
+        let panicked_purpose = purpose.clone();
+        let panicked = move |failure| Report::BindFailed {
+            purpose: panicked_purpose,
+            forward: forward_name,
+            failure,
+        };
+        self.spawn(reporter, panicked, async move {
             let name = forward.name.clone();
             let looked_up = tokio::task::spawn_blocking(move || {
                 let free = match purpose {
@@ -151,15 +168,16 @@ impl Hands {
                 };
                 (bind_failure(&forward, &error, free), purpose)
             });
-            if let Ok((failure, purpose)) = looked_up.await {
-                let forward = name;
-                let report = Report::BindFailed {
-                    purpose,
-                    forward,
-                    failure,
-                };
-                reporter.send(report).await;
-            }
+            let (failure, purpose) = match looked_up.await {
+                Ok(found) => found,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            };
+            let report = Report::BindFailed {
+                purpose,
+                forward: name,
+                failure,
+            };
+            reports.send(report).await;
         });
     }
 }
@@ -170,20 +188,18 @@ impl Hands {
         &mut self,
         paths: Paths,
         spec: Arc<ClusterSpec>,
-        reporter: Reporter,
+        reporter: &Reporter,
     ) -> Option<Report> {
-        self.spawn(machine_tasks::start(
-            paths,
-            spec,
-            Arc::clone(&self.machine),
-            reporter,
-        ));
+        let place = Arc::clone(&self.machine);
+        let task = machine_tasks::start(paths, spec, place, reporter.clone());
+        self.spawn(reporter, Report::MachineFailed, task);
         None
     }
 
-    pub(super) fn adopt_machine(&mut self, reporter: Reporter) -> Option<Report> {
+    pub(super) fn adopt_machine(&mut self, reporter: &Reporter) -> Option<Report> {
         let machine = self.machine.lock().ok()?.clone()?;
-        self.spawn(machine_tasks::watch(machine, reporter));
+        let task = machine_tasks::watch(machine, reporter.clone());
+        self.spawn(reporter, Report::MachineFailed, task);
         None
     }
 
@@ -191,10 +207,11 @@ impl Hands {
         &mut self,
         paths: Paths,
         spec: Arc<ClusterSpec>,
-        reporter: Reporter,
+        reporter: &Reporter,
     ) -> Option<Report> {
         let (machine, links) = (Arc::clone(&self.machine), self.links());
-        self.spawn(machine_tasks::stop(paths, spec, machine, links, reporter));
+        let task = machine_tasks::stop(paths, spec, machine, links, reporter.clone());
+        self.spawn(reporter, Report::StopFailed, task);
         None
     }
 
@@ -202,9 +219,10 @@ impl Hands {
         &mut self,
         paths: Paths,
         spec: Arc<ClusterSpec>,
-        reporter: Reporter,
+        reporter: &Reporter,
     ) -> Option<Report> {
-        self.spawn(machine_tasks::remove(paths, spec, reporter));
+        let task = machine_tasks::remove(paths, spec, reporter.clone());
+        self.spawn(reporter, Report::RemoveFailed, task);
         None
     }
 }
@@ -216,7 +234,7 @@ impl Hands {
         carrier: Carrier,
         spec: &ClusterSpec,
         credentials: Credentials,
-        reporter: Reporter,
+        reporter: &Reporter,
     ) -> Option<Report> {
         self.disconnect();
         let (token, now) = (self.token.child_token(), Arc::new(Notify::new()));
@@ -226,7 +244,7 @@ impl Hands {
             credentials,
             encrypt: spec.encrypt,
             slot: Arc::clone(&self.slot),
-            reporter,
+            reporter: reporter.clone(),
             now: Arc::clone(&now),
             token: token.clone(),
         };
@@ -257,14 +275,11 @@ impl Hands {
         &mut self,
         link: u64,
         spec: Arc<ClusterSpec>,
-        reporter: Reporter,
+        reporter: &Reporter,
     ) -> Option<Report> {
-        self.spawn(guest_tasks::apply_network(
-            self.links(),
-            link,
-            spec,
-            reporter,
-        ));
+        let task = guest_tasks::apply_network(self.links(), link, spec, reporter.clone());
+        let panicked = move |failure| Report::NetworkFailed { link, failure };
+        self.spawn(reporter, panicked, task);
         None
     }
 
@@ -272,19 +287,18 @@ impl Hands {
         &mut self,
         link: u64,
         spec: Arc<ClusterSpec>,
-        reporter: Reporter,
+        reporter: &Reporter,
     ) -> Option<Report> {
-        self.spawn(guest_tasks::configure_k3s(
-            self.links(),
-            link,
-            spec,
-            reporter,
-        ));
+        let task = guest_tasks::configure_k3s(self.links(), link, spec, reporter.clone());
+        let panicked = move |failure| Report::K3sFailed { link, failure };
+        self.spawn(reporter, panicked, task);
         None
     }
 
-    pub(super) fn watch(&mut self, link: u64, reporter: Reporter) -> Option<Report> {
-        self.spawn(guest_tasks::watch(self.links(), link, reporter));
+    pub(super) fn watch(&mut self, link: u64, reporter: &Reporter) -> Option<Report> {
+        let task = guest_tasks::watch(self.links(), link, reporter.clone());
+        let panicked = move |failure| Report::K3sFailed { link, failure };
+        self.spawn(reporter, panicked, task);
         None
     }
 
@@ -294,13 +308,13 @@ impl Hands {
         paths: Paths,
         link: u64,
         spec: Arc<ClusterSpec>,
-        reporter: Reporter,
+        reporter: &Reporter,
     ) -> Option<Report> {
         let token = self.token.child_token();
         if let Some(before) = self.kubeconfig.replace(token.clone()) {
             before.cancel();
         }
-        let task = kubeconfig_task::follow(paths, self.links(), link, spec, reporter);
+        let task = kubeconfig_task::follow(paths, self.links(), link, spec, reporter.clone());
         self.tasks.spawn(async move {
             token.run_until_cancelled(task).await;
         });
@@ -311,6 +325,16 @@ impl Hands {
 impl Drop for Hands {
     fn drop(&mut self) {
         self.token.cancel();
+    }
+}
+
+/// What is told in place of a task that panicked; the log has what it said.
+fn bug() -> Failure {
+    Failure {
+        kind: Kind::Bug,
+        message: "a task of the daemon panicked".to_owned(),
+        hints: vec!["`lkc-host daemon log` has its last words: please report them".to_owned()],
+        tail: Vec::new(),
     }
 }
 

@@ -57,3 +57,29 @@ async fn what_is_on_disk_is_taken_over_and_what_is_broken_passed_over() {
     assert_eq!(phases, [("k3s-dev", Phase::Down)]);
     assert!(shell.state.is_idle());
 }
+
+#[tokio::test]
+async fn a_task_that_panics_is_reported_in_its_place() {
+    let (events, mut reports) = mpsc::channel(4);
+    let cluster: ClusterName = "k3s-dev".parse().unwrap();
+    let reporter = Reporter {
+        cluster: cluster.clone(),
+        run: 3,
+        events,
+    };
+    let tasks = TaskTracker::new();
+    let token = CancellationToken::new();
+    let hands = Hands::new(cluster, Arc::default(), tasks.clone(), token);
+    let panics = async { assert!(reports_nothing(), "as it was meant to") };
+    hands.spawn(&reporter, Report::MachineFailed, panics);
+    let event = timeout(LIMIT, reports.recv()).await.expect("no report");
+    let Some(Event::Reported { run, report, .. }) = event else {
+        panic!("{event:?}");
+    };
+    assert!(matches!(report, Report::MachineFailed(failure) if failure.kind == Kind::Bug));
+    assert_eq!(run, 3);
+}
+
+fn reports_nothing() -> bool {
+    std::hint::black_box(false)
+}
