@@ -2,7 +2,7 @@
 //!
 //! What an older agent sends never changes, so a vector is never edited: every sample is built
 //! here, compared with its file byte for byte, read back and written again. A new sample gets its
-//! file from the one ignored test of this binary, which writes what is missing and nothing else.
+//! file from `WRITE_MISSING_VECTORS=1 cargo test --test golden`, which changes no other.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -28,7 +28,11 @@ fn all() -> Vec<Vector> {
 
 #[test]
 fn what_is_built_today_is_what_was_committed() {
+    let write = std::env::var_os("WRITE_MISSING_VECTORS").is_some();
     for vector in all() {
+        if write {
+            vector.write_unless_there();
+        }
         assert_eq!(
             vector::read(&vector.name),
             vector.bytes,
@@ -45,12 +49,4 @@ fn every_vector_is_built_by_a_test_and_no_name_is_taken_twice() {
     let names: BTreeSet<String> = built.iter().cloned().collect();
     assert_eq!(names.len(), built.len(), "a name is taken twice");
     assert_eq!(names, vector::committed());
-}
-
-#[test]
-#[ignore = "writes the vectors that are missing; run it after adding a sample"]
-fn write_the_missing_vectors() {
-    for vector in all() {
-        vector.write_unless_there();
-    }
 }

@@ -56,7 +56,7 @@ pub(crate) fn read(name: &str) -> Bytes {
     let path = directory().join(format!("{name}.hex"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| {
         panic!(
-            "{}: {error}; the ignored test writes a new one",
+            "{}: {error}; WRITE_MISSING_VECTORS=1 writes a new one",
             path.display()
         )
     });
