@@ -11,7 +11,7 @@ mod vouched;
 mod workloads;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use kube::Client;
 use kube::runtime::watcher;
@@ -78,10 +78,15 @@ struct Follower {
 impl Follower {
     /// Begins anew with every change of what the answers depend on.
     async fn run(&mut self) {
+        let mut of_run = ProcessRun::default();
+        let mut vouched = Vouched::new(None);
         loop {
             let kubeconfig = self.inputs.kubeconfig.borrow_and_update().clone();
             let node_name = self.inputs.node_name.borrow_and_update().clone();
-            let started = self.inputs.process.borrow_and_update().started;
+            let run = *self.inputs.process.borrow_and_update();
+            if run != of_run {
+                (of_run, vouched) = (run, Vouched::new(run.started));
+            }
             let (mut kubeconfigs, mut names, mut processes) = (
                 self.inputs.kubeconfig.clone(),
                 self.inputs.node_name.clone(),
@@ -91,7 +96,7 @@ impl Follower {
                 changed = kubeconfigs.changed() => if changed.is_err() { return },
                 changed = names.changed() => if changed.is_err() { return },
                 changed = processes.changed() => if changed.is_err() { return },
-                () = self.follow(&kubeconfig, node_name.as_deref(), started) => {}
+                () = self.follow(&kubeconfig, node_name.as_deref(), &mut vouched) => {}
             }
         }
     }
@@ -101,7 +106,7 @@ impl Follower {
         &self,
         kubeconfig: &KubeconfigState,
         node_name: Option<&str>,
-        started: Option<SystemTime>,
+        vouched: &mut Vouched,
     ) {
         let client = match kubeconfig {
             KubeconfigState::Absent => Err("waiting for k3s to write its kubeconfig".to_owned()),
@@ -118,13 +123,12 @@ impl Follower {
             }
         };
         let mut pause = Backoff::new();
-        let mut vouched = Vouched::new(started);
         loop {
             self.wait_until_ready(&client).await;
             self.tell(Observation::Api(ApiState::Ready)).await;
             self.clients.send_replace(Some(client.clone()));
             let begun = Instant::now();
-            let why = self.watch_objects(&client, node_name, &mut vouched).await;
+            let why = self.watch_objects(&client, node_name, vouched).await;
             tracing::debug!(why, "a watch of the API broke");
             if begun.elapsed() >= GOOD_WATCH {
                 pause.reset();

@@ -97,7 +97,7 @@ impl Lifecycle {
                 "kubelet has sufficient PID available",
             ),
         ] {
-            object::set_condition(&mut node, kind, "False", reason, message, &at);
+            set_condition(&mut node, kind, "False", reason, message, &at);
         }
         set_ready(&mut node, "False", "KubeletNotReady", NO_CNI, &at);
         let node = world.store.put(self.key(), node);
@@ -276,9 +276,31 @@ impl Lifecycle {
     }
 }
 
+/// A condition of a node has the time of the kubelet's last word beside that of its last change.
+fn set_condition(
+    node: &mut Value,
+    kind: &str,
+    status: &str,
+    reason: &str,
+    message: &str,
+    at: &str,
+) {
+    object::set_condition(node, kind, status, reason, message, at);
+    let conditions = node
+        .pointer_mut("/status/conditions")
+        .and_then(Value::as_array_mut);
+    let written = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| object::text(condition, "/type") == kind);
+    if let Some(written) = written {
+        written["lastHeartbeatTime"] = json!(at);
+    }
+}
+
 /// The condition and the taint that goes with it.
 fn set_ready(node: &mut Value, status: &str, reason: &str, message: &str, at: &str) {
-    object::set_condition(node, "Ready", status, reason, message, at);
+    set_condition(node, "Ready", status, reason, message, at);
     let mut taints: Vec<_> = object::items(node, "/spec/taints")
         .iter()
         .filter(|taint| object::text(taint, "/key") != NOT_READY)

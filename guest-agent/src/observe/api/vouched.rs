@@ -41,8 +41,7 @@ impl Vouched {
         };
         let word = word(condition);
         let first = *self.first.get_or_insert(word);
-        // The API has whole seconds: a word of the second in which k3s started may be the old one's.
-        self.believed |= word != first || word.0 > self.since;
+        self.believed |= word != first || self.is_of_this_run(word);
         if condition.status != "True" {
             let reason = condition.reason.as_deref().unwrap_or_default();
             return not_ready(reason, condition.message.as_deref().unwrap_or_default());
@@ -54,6 +53,12 @@ impl Vouched {
             "Stale",
             "the node says Ready from before k3s started; its kubelet has not spoken yet",
         )
+    }
+
+    /// The API has whole seconds. What was said in the very second of the start may be of the run
+    /// before, unless the condition changed in it too: no run is that short.
+    fn is_of_this_run(&self, (heartbeat, transition): Word) -> bool {
+        heartbeat > self.since || (heartbeat == self.since && transition == self.since)
     }
 }
 
@@ -73,10 +78,9 @@ fn ready_condition(node: &Node) -> Option<&NodeCondition> {
 
 fn word(condition: &NodeCondition) -> Word {
     let seconds = |time: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Time| time.0.as_second();
-    (
-        condition.last_heartbeat_time.as_ref().map(seconds),
-        condition.last_transition_time.as_ref().map(seconds),
-    )
+    let transition = condition.last_transition_time.as_ref().map(seconds);
+    let heartbeat = condition.last_heartbeat_time.as_ref().map(seconds);
+    (heartbeat.or(transition), transition)
 }
 
 #[cfg(test)]
