@@ -35,6 +35,7 @@ pub(super) struct Hands {
     pub(super) machine: Place,
     link: Option<LinkTask>,
     kubeconfig: Option<CancellationToken>,
+    ladder: Option<CancellationToken>,
 }
 
 struct LinkTask {
@@ -59,6 +60,7 @@ impl Hands {
             machine: Place::default(),
             link: None,
             kubeconfig: None,
+            ladder: None,
         };
         hands.post();
         hands
@@ -265,8 +267,8 @@ impl Hands {
         if let Some(link) = self.link.take() {
             link.token.cancel();
         }
-        if let Some(token) = self.kubeconfig.take() {
-            token.cancel();
+        for token in [self.kubeconfig.take(), self.ladder.take()] {
+            token.inspect(CancellationToken::cancel);
         }
         None
     }
@@ -295,8 +297,16 @@ impl Hands {
         None
     }
 
+    /// Follows the ladder anew, and no longer as before.
     pub(super) fn watch(&mut self, link: u64, reporter: &Reporter) -> Option<Report> {
-        let task = guest_tasks::watch(self.links(), link, reporter.clone());
+        let token = self.token.child_token();
+        if let Some(before) = self.ladder.replace(token.clone()) {
+            before.cancel();
+        }
+        let watch = guest_tasks::watch(self.links(), link, reporter.clone());
+        let task = async move {
+            token.run_until_cancelled(watch).await;
+        };
         let panicked = move |failure| Report::K3sFailed { link, failure };
         self.spawn(reporter, panicked, task);
         None

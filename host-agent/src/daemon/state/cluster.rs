@@ -29,7 +29,7 @@ pub(super) struct Cluster {
     spec: Arc<ClusterSpec>,
     run: u64,
     stage: Stage,
-    /// When this run was asked for.
+    /// When this run, or the last change of it, was asked for.
     since: Instant,
     machine: Option<MachineInfo>,
     link: Link,
@@ -214,9 +214,14 @@ impl Cluster {
         self.perform(Task::Connect { carrier, spec }, steps);
     }
 
-    fn apply_network(&mut self, steps: &mut Steps) {
+    /// Sets the guest up from the start. What it told of its ladder was of the setup before; it is
+    /// asked to tell all of it again afterwards.
+    fn set_up(&mut self, steps: &mut Steps) {
         self.setup = Setup::Network;
         self.reapply = false;
+        self.watched = 0;
+        self.picture = None;
+        self.failure = None;
         let (link, spec) = (self.link.number, Arc::clone(&self.spec));
         self.perform(Task::ApplyNetwork { link, spec }, steps);
     }

@@ -66,6 +66,13 @@ impl Picture {
         }
     }
 
+    /// Whether a rung failed in a way that waiting does not mend.
+    pub(super) fn has_failed(&self) -> bool {
+        self.rungs
+            .iter()
+            .any(|rung| rung.state == RungState::Failed)
+    }
+
     fn rung(&self, rung: Rung) -> Option<&RungStatus> {
         self.rungs.iter().find(|known| known.rung == rung)
     }

@@ -152,10 +152,7 @@ impl Cluster {
             self.settled = false;
             match self.setup {
                 Setup::Network | Setup::K3s { .. } if self.failure.is_none() => self.reapply = true,
-                _ => {
-                    self.failure = None;
-                    self.apply_network(steps);
-                }
+                _ => self.set_up(steps),
             }
         }
     }
@@ -320,9 +317,7 @@ impl Cluster {
         self.link.number = link;
         self.link.detail.clear();
         self.link.agent_version = Some(sanitize::line(agent_version));
-        self.picture = None;
-        self.failure = None;
-        self.apply_network(steps);
+        self.set_up(steps);
     }
 
     fn handle_link_failed(&mut self, attempt: u32, failure: Failure) {
@@ -361,7 +356,7 @@ impl Cluster {
         };
         let network = network.clone();
         if self.reapply {
-            return self.apply_network(steps);
+            return self.set_up(steps);
         }
         self.setup = Setup::Done { network };
         self.settled = true;

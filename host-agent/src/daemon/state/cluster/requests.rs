@@ -6,6 +6,7 @@ use super::{
     super::{
         Begun, BindPurpose, ClusterRequest, Steps, Task, Ticket,
         change::{self, Difference},
+        ladder::Picture,
     },
     After, Cluster, Stage,
 };
@@ -55,7 +56,7 @@ impl Cluster {
                 let hint = "wait until it is up, then run this again";
                 steps.answer(ticket, Err(conflict(message, hint)));
             }
-            Stage::Running => self.handle_up_while_running(ticket, spec, steps),
+            Stage::Running => self.handle_up_while_running(ticket, spec, now, steps),
             Stage::Stopping {
                 after: After::Remove,
                 ..
@@ -69,15 +70,25 @@ impl Cluster {
         }
     }
 
-    fn handle_up_while_running(&mut self, ticket: Ticket, spec: ClusterSpec, steps: &mut Steps) {
+    fn handle_up_while_running(
+        &mut self,
+        ticket: Ticket,
+        spec: ClusterSpec,
+        now: Instant,
+        steps: &mut Steps,
+    ) {
         match change::difference(&self.spec, &spec) {
             Difference::None => {
                 let retried = self.retry(steps);
+                if retried {
+                    self.since = now;
+                }
                 self.answer(ticket, retried || !self.settled, steps);
             }
             Difference::Live => {
                 let missing = |forward: &&ForwardSpec| !self.forwards().any(|one| one == *forward);
                 let added = spec.forwards.iter().filter(missing).cloned().collect();
+                self.since = now;
                 let purpose = BindPurpose::Change(ticket, Arc::new(spec));
                 self.bind(purpose, added, steps);
             }
@@ -103,13 +114,16 @@ impl Cluster {
             .filter(|forward| forward.state == ForwardState::Failed)
             .map(|forward| forward.spec.clone())
             .collect();
-        let retried = self.failure.is_some() || !unbound.is_empty();
+        let told_failed = self.picture.as_ref().is_some_and(Picture::has_failed);
+        let failed = self.failure.take().is_some() || told_failed;
+        let retried = failed || !unbound.is_empty();
         if !unbound.is_empty() {
             self.bind(BindPurpose::Restore, unbound, steps);
         }
-        if self.failure.take().is_some() {
+        if failed {
             if self.link.up {
-                self.apply_network(steps);
+                self.settled = false;
+                self.set_up(steps);
             } else {
                 self.perform(Task::ConnectNow, steps);
             }

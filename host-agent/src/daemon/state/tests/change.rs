@@ -24,8 +24,8 @@ fn what_can_change_while_it_runs_does() {
     bench.configure();
     assert_eq!(
         bench.task_names(),
-        ["FollowKubeconfig"],
-        "the ladder is followed already"
+        ["Watch", "FollowKubeconfig"],
+        "the ladder is told anew"
     );
     assert_eq!(bench.phase(), Phase::Up);
     assert!(

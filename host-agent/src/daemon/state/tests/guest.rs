@@ -163,6 +163,24 @@ fn a_network_that_fails_is_tried_again_by_up() {
 }
 
 #[test]
+fn up_after_a_crash_loop_sets_the_guest_up_again_and_forgets_what_it_told() {
+    let mut bench = Bench::up();
+    let mut snapshot = ladder(20, Rung::K3s);
+    snapshot.rungs[2].state = RungState::Failed;
+    bench.report(Report::Snapshot { link: 1, snapshot });
+    let begun = bench.request(up()).unwrap().unwrap();
+    assert!(begun.changed);
+    assert_eq!(bench.task_names(), ["ApplyNetwork"]);
+    assert_eq!(bench.phase(), Phase::Starting);
+    assert_eq!(bench.rung(Rung::K3s).0, RungState::Pending);
+    bench.configure();
+    assert_eq!(bench.task_names(), ["Watch", "FollowKubeconfig"]);
+    let snapshot = ladder(23, Rung::Node);
+    bench.report(Report::Snapshot { link: 1, snapshot });
+    assert_eq!(bench.rung(Rung::Node).0, RungState::Ready);
+}
+
+#[test]
 fn text_of_the_guest_is_made_harmless() {
     let mut bench = Bench::up();
     let mut snapshot = ladder(30, Rung::Node);
