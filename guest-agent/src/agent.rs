@@ -25,10 +25,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{Cli, Command, ConfigError, Keys, RunArgs},
     host_link::{self, Guest},
-    k3s::K3sPaths,
+    k3s::{K3sPaths, Runner},
     listen::{Accepted, ListenError, Listener},
     network::{self, NetworkError},
-    observe::{Observer, ObserverTasks},
+    observe::{Observer, ObserverTasks, describe},
     readiness::NetworkState,
     service_manager,
 };
@@ -113,7 +113,9 @@ async fn serve(args: RunArgs) -> Result<(), AgentError> {
         .map(Listener::bind)
         .collect::<Result<Vec<_>, _>>()?;
     let cancel = CancellationToken::new();
-    let (observer, observer_tasks) = Observer::start(k3s_paths(&args), &cancel);
+    let runner = Runner::choose(args.k3s.clone(), args.k3s_unit.clone());
+    tracing::debug!(?runner, "who runs k3s");
+    let (observer, observer_tasks) = Observer::start(runner, K3sPaths::usual(), &cancel);
     let (stop, stop_requests) = mpsc::channel(1);
     let (network, network_changes) = mpsc::channel(1);
     let guest = Guest::new(observer.clone(), network, stop, args.log_path());
@@ -178,22 +180,24 @@ impl Agent {
         };
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let (grace, end) = tokio::select! {
-            _ = terminate.recv() => (K3S_GRACE, Ok(())),
-            _ = interrupt.recv() => (K3S_GRACE, Ok(())),
-            Some(grace) = stop_requests.recv() => (grace, Ok(())),
-            reason = observer_tasks.failed() => (K3S_GRACE, Err(AgentError::Defect(reason))),
+        // A signal ends the agent, and k3s with it where k3s is the agent's own. A host's wish ends
+        // k3s whoever runs it. After a defect k3s goes on: the next agent finds it.
+        let own_grace = self.observer.owns_k3s().then_some(K3S_GRACE);
+        let (k3s_grace, end) = tokio::select! {
+            _ = terminate.recv() => (own_grace, Ok(())),
+            _ = interrupt.recv() => (own_grace, Ok(())),
+            Some(grace) = stop_requests.recv() => (Some(grace), Ok(())),
+            reason = observer_tasks.failed() => (None, Err(AgentError::Defect(reason))),
             Some(ended) = self.tasks.join_next() => {
                 let reason = ended.err().map_or_else(|| "it returned".to_owned(), |error| error.to_string());
-                (K3S_GRACE, Err(AgentError::Defect(reason)))
+                (None, Err(AgentError::Defect(reason)))
             }
         };
         service_manager::stopping();
-        // After a defect k3s goes on: the next agent finds it.
-        if end.is_ok()
+        if let Some(grace) = k3s_grace
             && let Err(error) = self.observer.stop_k3s(grace).await
         {
-            tracing::error!(%error, "k3s did not stop");
+            tracing::error!(error = %describe(&error), "k3s did not stop");
         }
         self.cancel.cancel();
         let rest = async {
@@ -347,10 +351,6 @@ async fn report_alive(cancel: CancellationToken) {
             _ = ticks.tick() => service_manager::alive(),
         }
     }
-}
-
-fn k3s_paths(args: &RunArgs) -> K3sPaths {
-    K3sPaths::with_binary(args.k3s.clone().unwrap_or_else(|| "k3s".into()))
 }
 
 fn link_options(keys: &Keys) -> LinkOptions {

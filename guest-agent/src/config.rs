@@ -14,6 +14,8 @@ use clap::{Args, Parser, Subcommand};
 use lkc_protocol::identity::{Identity, IdentityError, PublicKey};
 use thiserror::Error;
 
+use crate::k3s::unit::Unit;
+
 /// Largest identity or key file in bytes; an honest one has some hundred.
 const MAX_KEY_FILE: u64 = 64 * 1024;
 
@@ -60,6 +62,10 @@ pub struct RunArgs {
     /// The k3s program to run; without it k3s is somebody else's to start
     #[arg(long, value_name = "PATH")]
     pub k3s: Option<PathBuf>,
+
+    /// The unit of systemd that runs k3s when the agent does not
+    #[arg(long, value_name = "NAME", default_value = "k3s.service")]
+    pub k3s_unit: Unit,
 
     /// Where to log beside standard error [default: /var/log/lkc-guest.log, nowhere under systemd]
     #[arg(long, value_name = "FILE")]

@@ -323,10 +323,11 @@ async fn node_addresses(target: &Dial) -> Vec<IpAddr> {
 }
 
 async fn follow_logs(request: IncomingRequest, wanted: &Logs, guest: &Guest) {
-    let path = match wanted.source {
-        LogSource::K3s => guest.observer.paths().log_path.clone(),
+    let tail = usize::try_from(wanted.tail).unwrap_or(usize::MAX);
+    let mut lines = match wanted.source {
+        LogSource::K3s => guest.observer.k3s_log(tail, wanted.follow),
         LogSource::Agent => match &guest.agent_log {
-            Some(path) => path.clone(),
+            Some(path) => logs::lines(path.clone(), tail, wanted.follow).boxed(),
             None => {
                 let text = "the agent logs to the journal: journalctl -u lkc-guest";
                 return request.refuse(&Refusal::new(RefusalCode::Failed, text));
@@ -334,8 +335,6 @@ async fn follow_logs(request: IncomingRequest, wanted: &Logs, guest: &Guest) {
         },
     };
     let mut stream = request.accept::<Logs>(&LogsAnswer {});
-    let tail = usize::try_from(wanted.tail).unwrap_or(usize::MAX);
-    let mut lines = std::pin::pin!(logs::lines(path, tail, wanted.follow));
     while let Some(line) = lines.next().await {
         let sent = match line {
             Ok(line) => stream.send(&line).await,

@@ -1,29 +1,34 @@
 //! k3s on this machine: its configuration, its process, and the credentials that it writes.
 //!
-//! [`dropin`] writes our part of its configuration, [`process`] runs it where no service manager
-//! does, [`credentials`] reads what it hands out. What it says about itself in the API is the
+//! [`dropin`] writes our part of its configuration; [`process`] runs it where no service manager
+//! does, [`unit`] watches it where systemd does, [`K3s`] is the handle to either; [`credentials`]
+//! reads what it hands out. What it says about itself in the API is the
 //! business of [`crate::observe`].
 
 pub mod credentials;
 pub mod dropin;
 pub(crate) mod encoding;
+mod handle;
 mod pidfd;
 pub mod process;
+mod runner;
+pub mod unit;
 
 use std::path::{Path, PathBuf};
 
-/// Where k3s and what it needs are.
+pub use handle::{K3s, K3sError};
+pub use runner::Runner;
+
+/// Where what k3s needs is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct K3sPaths {
-    /// The program. A bare name is looked up on `PATH`.
-    pub binary: PathBuf,
     /// Configuration directory, k3s' own default is `/etc/rancher/k3s`.
     pub etc_dir: PathBuf,
     /// Data directory, k3s' own default is `/var/lib/rancher/k3s`.
     pub data_dir: PathBuf,
     /// Our own runtime directory, where the pid file is.
     pub run_dir: PathBuf,
-    /// What k3s prints.
+    /// What k3s prints, where the agent runs it.
     pub log_path: PathBuf,
 }
 
@@ -35,9 +40,8 @@ impl K3sPaths {
 
     /// k3s' own defaults, and `/run/lkc` and `/var/log/k3s.log` for us.
     #[must_use]
-    pub fn with_binary(binary: impl Into<PathBuf>) -> Self {
+    pub fn usual() -> Self {
         Self {
-            binary: binary.into(),
             etc_dir: Self::ETC_DIR.into(),
             data_dir: Self::DATA_DIR.into(),
             run_dir: "/run/lkc".into(),
@@ -47,9 +51,8 @@ impl K3sPaths {
 
     /// Everything below one directory, for a k3s that shares its machine.
     #[must_use]
-    pub fn below(root: &Path, binary: impl Into<PathBuf>) -> Self {
+    pub fn below(root: &Path) -> Self {
         Self {
-            binary: binary.into(),
             etc_dir: root.join("etc"),
             data_dir: root.join("data"),
             run_dir: root.join("run"),

@@ -3,12 +3,14 @@
 //! Lines are bounded; a file that is rotated or truncated is followed into its new content.
 
 mod follow;
+mod split;
 mod tail;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub use follow::lines;
+pub(crate) use split::Splitter;
 pub use tail::tail;
 
 /// Bytes of a line that are kept, the wire's bound.

@@ -133,7 +133,7 @@ impl Ladder {
             K3sState::Exited { restarts, .. } | K3sState::CrashLoop { restarts, .. } => {
                 self.facts.summary.restarts = *restarts;
             }
-            K3sState::Absent | K3sState::Starting | K3sState::Failed { .. } => {}
+            K3sState::Absent { .. } | K3sState::Starting | K3sState::Failed { .. } => {}
         }
         self.facts.k3s = Some(state);
     }

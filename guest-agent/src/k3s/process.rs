@@ -11,5 +11,5 @@ mod supervisor;
 mod version;
 
 pub use policy::{Exit, RestartPolicy};
-pub use supervisor::{K3s, K3sError};
+pub(super) use supervisor::supervise;
 pub use version::{Version, VersionError, probe_version};

@@ -10,8 +10,9 @@ use futures::Stream;
 use futures::stream;
 use lkc_protocol::message::LogLine;
 
+use super::MAX_TAIL;
+use super::split::Splitter;
 use super::tail::tail_until;
-use super::{MAX_LINE_BYTES, MAX_TAIL, line_text};
 use crate::observe::FileWatch;
 
 /// Bytes read at a time.
@@ -81,7 +82,7 @@ struct Follower {
     path: PathBuf,
     file: Option<File>,
     offset: u64,
-    partial: Vec<u8>,
+    splitter: Splitter,
     ready: VecDeque<String>,
 }
 
@@ -91,7 +92,7 @@ impl Follower {
             path,
             file: None,
             offset: 0,
-            partial: Vec::new(),
+            splitter: Splitter::default(),
             ready: VecDeque::new(),
         }
     }
@@ -120,49 +121,25 @@ impl Follower {
         let count = file.read(&mut block)?;
         if count > 0 {
             self.offset += count as u64;
-            self.take(&block[..count]);
+            self.splitter.take(&block[..count], &mut self.ready);
             return Ok(true);
         }
         let own = file.metadata()?;
         if own.len() < self.offset {
             self.offset = 0;
-            self.partial.clear();
+            self.splitter = Splitter::default();
             return Ok(true);
         }
         match std::fs::metadata(&self.path) {
             Ok(named) if (named.dev(), named.ino()) == (own.dev(), own.ino()) => Ok(false),
             Ok(_) => {
-                self.end_line();
+                self.ready.extend(self.splitter.end());
                 self.file = None;
                 Ok(true)
             }
             // Rotated away; the next file comes in a moment.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
-        }
-    }
-
-    fn take(&mut self, bytes: &[u8]) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let (content, ends) = match piece.strip_suffix(b"\n") {
-                Some(content) => (content, true),
-                None => (piece, false),
-            };
-            // One byte more than is kept, so that a line end before the bound is not mistaken.
-            let room = (MAX_LINE_BYTES + 1).saturating_sub(self.partial.len());
-            self.partial
-                .extend_from_slice(&content[..content.len().min(room)]);
-            if ends {
-                let line = std::mem::take(&mut self.partial);
-                self.ready.push_back(line_text(&line));
-            }
-        }
-    }
-
-    fn end_line(&mut self) {
-        if !self.partial.is_empty() {
-            let line = std::mem::take(&mut self.partial);
-            self.ready.push_back(line_text(&line));
         }
     }
 
@@ -185,6 +162,7 @@ mod tests {
     use futures::StreamExt as _;
 
     use super::*;
+    use crate::logs::MAX_LINE_BYTES;
 
     async fn next(stream: &mut (impl Stream<Item = std::io::Result<LogLine>> + Unpin)) -> String {
         let item = tokio::time::timeout(Duration::from_secs(5), stream.next()).await;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use futures::Stream;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
 use lkc_protocol::message::{
-    ConfigureK3s, K3sConfigured, K3sRole, ObjectStatus, Snapshot, WatchObject,
+    ConfigureK3s, K3sConfigured, K3sRole, LogLine, ObjectStatus, Snapshot, WatchObject,
 };
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, watch};
@@ -16,9 +17,9 @@ use super::api::{ApiInputs, ClientState, follow_api};
 use super::kubeconfig::{KubeconfigState, follow_kubeconfig};
 use super::object::{WatchObjectError, watch_object};
 use super::process_run::{ProcessRun, started_at};
-use crate::k3s::K3sPaths;
 use crate::k3s::dropin::{self, Dropin, DropinError};
-use crate::k3s::process::{K3s, K3sError};
+use crate::k3s::{K3s, K3sError, K3sPaths, Runner};
+use crate::logs;
 use crate::readiness::{ApiState, K3sState, Ladder, LadderConfig, NetworkState, Observation};
 
 /// Observations that wait to be folded.
@@ -27,6 +28,7 @@ const QUEUE: usize = 64;
 /// The handle to everything that is observed. Clones lead to the same.
 #[derive(Clone)]
 pub struct Observer {
+    runner: Arc<Runner>,
     paths: Arc<K3sPaths>,
     k3s: K3s,
     observations: mpsc::Sender<Observation>,
@@ -55,7 +57,11 @@ impl Observer {
     /// Begins to observe: finds a k3s that runs, reads its kubeconfig if there is one, and goes on
     /// until the token is cancelled. Starts nothing by itself.
     #[must_use]
-    pub fn start(paths: K3sPaths, cancel: &CancellationToken) -> (Self, ObserverTasks) {
+    pub fn start(
+        runner: Runner,
+        paths: K3sPaths,
+        cancel: &CancellationToken,
+    ) -> (Self, ObserverTasks) {
         let written = dropin::written(&paths);
         let config = match &written {
             Some(written) => LadderConfig {
@@ -75,7 +81,12 @@ impl Observer {
         let (process_sender, process) = watch::channel(ProcessRun::default());
         let (node_name, node_names) = watch::channel(written.map(|written| written.node_name));
         let reread = Arc::new(Notify::new());
-        let (k3s, supervise) = K3s::new(paths.clone(), observations.clone(), cancel.clone());
+        let (k3s, supervise) = K3s::new(
+            runner.clone(),
+            paths.clone(),
+            observations.clone(),
+            cancel.clone(),
+        );
 
         let mut tasks = JoinSet::new();
         tasks.spawn(supervise);
@@ -106,9 +117,9 @@ impl Observer {
         };
         tasks.spawn(fold.run(observed, cancel.clone()));
 
-        let paths = Arc::new(paths);
         let observer = Self {
-            paths,
+            runner: Arc::new(runner),
+            paths: Arc::new(paths),
             k3s,
             observations,
             snapshots,
@@ -180,10 +191,26 @@ impl Observer {
         watch_object(self.clients.clone(), request)
     }
 
-    /// Where k3s and its log are.
+    /// What k3s said last and, when following, what it says, until the stream is dropped: from its
+    /// log file where the agent runs it, from the journal where systemd does.
     #[must_use]
-    pub fn paths(&self) -> &K3sPaths {
-        &self.paths
+    pub fn k3s_log(
+        &self,
+        tail: usize,
+        follow: bool,
+    ) -> BoxStream<'static, std::io::Result<LogLine>> {
+        match &*self.runner {
+            Runner::Unit(unit) => unit.clone().log(tail, follow).boxed(),
+            Runner::Own { .. } | Runner::Nobody { .. } => {
+                logs::lines(self.paths.log_path.clone(), tail, follow).boxed()
+            }
+        }
+    }
+
+    /// Whether k3s is the agent's own process, which ends with the agent when that is asked to end.
+    #[must_use]
+    pub fn owns_k3s(&self) -> bool {
+        matches!(&*self.runner, Runner::Own { .. })
     }
 
     async fn know_node(&self, role: K3sRole, node_name: &str) {

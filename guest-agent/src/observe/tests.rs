@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::k3s::K3sPaths;
+use crate::k3s::{K3sPaths, Runner};
 use crate::readiness::NetworkState;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -57,9 +57,10 @@ impl Bench {
     async fn new() -> Option<Self> {
         let binary = simulator()?;
         let root = Root(tempfile::tempdir().unwrap());
-        let paths = K3sPaths::below(root.0.path(), binary);
+        let paths = K3sPaths::below(root.0.path());
+        let runner = Runner::Own { binary };
         let cancel = CancellationToken::new();
-        let (observer, tasks) = Observer::start(paths, &cancel);
+        let (observer, tasks) = Observer::start(runner, paths, &cancel);
         observer
             .handle_network(NetworkState::Applied {
                 summary: "127.0.0.1/8 on lo".to_owned(),
@@ -483,9 +484,13 @@ async fn the_next_agent_finds_everything() {
     } = bench;
     cancel.cancel();
     assert!(tasks.join().await);
-    let paths = observer.paths().clone();
+    drop(observer);
+    let paths = K3sPaths::below(root.0.path());
+    let runner = Runner::Own {
+        binary: simulator().unwrap(),
+    };
     let cancel = CancellationToken::new();
-    let (observer, tasks) = Observer::start(paths, &cancel);
+    let (observer, tasks) = Observer::start(runner, paths, &cancel);
     observer
         .handle_network(NetworkState::Applied {
             summary: String::new(),

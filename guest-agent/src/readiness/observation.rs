@@ -40,7 +40,10 @@ pub enum NetworkState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum K3sState {
     /// Nobody asked for it to run, or it was stopped on request.
-    Absent,
+    Absent {
+        /// Which, and what it waits for.
+        detail: String,
+    },
     /// Is being started.
     Starting,
     /// Runs.
@@ -72,10 +75,12 @@ pub enum K3sState {
         /// Last lines of its log.
         tail: Vec<String>,
     },
-    /// Cannot be run at all, as when the program is not there.
+    /// Cannot be run at all, as when the program is not there, or is started no more.
     Failed {
         /// Why.
         error: String,
+        /// Last lines of its log, if it has run.
+        tail: Vec<String>,
     },
 }
 

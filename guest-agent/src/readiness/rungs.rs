@@ -51,7 +51,7 @@ fn k3s(state: Option<&K3sState>) -> RungStatus {
         return status(Rung::K3s, RungState::Progressing, "looking for k3s");
     };
     match state {
-        K3sState::Absent => status(Rung::K3s, RungState::Progressing, "not started"),
+        K3sState::Absent { detail } => status(Rung::K3s, RungState::Progressing, detail),
         K3sState::Starting => status(Rung::K3s, RungState::Progressing, "starting"),
         K3sState::Running {
             simulated: true, ..
@@ -95,7 +95,10 @@ fn k3s(state: Option<&K3sState>) -> RungStatus {
                 ),
             )
         },
-        K3sState::Failed { error } => status(Rung::K3s, RungState::Failed, error),
+        K3sState::Failed { error, tail } => RungStatus {
+            tail: tail_lines(tail),
+            ..status(Rung::K3s, RungState::Failed, error)
+        },
     }
 }
 

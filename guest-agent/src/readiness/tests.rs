@@ -115,7 +115,9 @@ fn details() {
             "looking for k3s",
         ),
         (
-            Observation::K3s(K3sState::Absent),
+            Observation::K3s(K3sState::Absent {
+                detail: "not started".to_owned(),
+            }),
             Rung::K3s,
             RungState::Progressing,
             "not started",
@@ -123,6 +125,7 @@ fn details() {
         (
             Observation::K3s(K3sState::Failed {
                 error: "no k3s on PATH".to_owned(),
+                tail: Vec::new(),
             }),
             Rung::K3s,
             RungState::Failed,
@@ -311,7 +314,9 @@ fn observation() -> impl Strategy<Value = Observation> {
             .prop_map(|summary| Observation::Network(NetworkState::Applied { summary })),
         text.clone()
             .prop_map(|error| Observation::Network(NetworkState::Failed { error })),
-        Just(Observation::K3s(K3sState::Absent)),
+        Just(Observation::K3s(K3sState::Absent {
+            detail: "not started".to_owned(),
+        })),
         Just(Observation::K3s(K3sState::Starting)),
         (any::<u32>(), text.clone(), any::<bool>()).prop_map(|(pid, version, simulated)| {
             Observation::K3s(K3sState::Running {
@@ -336,7 +341,10 @@ fn observation() -> impl Strategy<Value = Observation> {
             })
         }),
         text.clone()
-            .prop_map(|error| Observation::K3s(K3sState::Failed { error })),
+            .prop_map(|error| Observation::K3s(K3sState::Failed {
+                error,
+                tail: vec!["log".to_owned()]
+            })),
         text.clone()
             .prop_map(|why| Observation::Api(ApiState::Unreachable { why })),
         texts.prop_map(|failed| Observation::Api(ApiState::NotReady { failed })),

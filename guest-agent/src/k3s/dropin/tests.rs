@@ -168,7 +168,7 @@ fn what_is_not_accepted() {
 #[test]
 fn it_is_written_once_and_only_for_its_owner() {
     let directory = tempfile::tempdir().unwrap();
-    let paths = K3sPaths::below(directory.path(), "k3s");
+    let paths = K3sPaths::below(directory.path());
     assert_eq!(written(&paths), None);
     let nothing = fingerprint(&paths);
     let dropin = Dropin::new(&request()).unwrap();
@@ -201,7 +201,7 @@ fn it_is_written_once_and_only_for_its_owner() {
 #[test]
 fn an_address_that_etcd_knows_does_not_change() {
     let directory = tempfile::tempdir().unwrap();
-    let paths = K3sPaths::below(directory.path(), "k3s");
+    let paths = K3sPaths::below(directory.path());
     let etcd_dir = paths.data_dir.join("server/db/etcd");
     std::fs::create_dir_all(&etcd_dir).unwrap();
     assert!(Dropin::new(&request()).unwrap().write(&paths).unwrap());
@@ -223,7 +223,7 @@ fn an_address_that_etcd_knows_does_not_change() {
 #[test]
 fn an_unwritable_place_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    let paths = K3sPaths::below(directory.path(), "k3s");
+    let paths = K3sPaths::below(directory.path());
     std::fs::write(&paths.etc_dir, "a file where the directory should be").unwrap();
     let error = Dropin::new(&request()).unwrap().write(&paths).unwrap_err();
     assert_eq!(

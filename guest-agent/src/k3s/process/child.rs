@@ -42,9 +42,9 @@ enum Wait {
 
 impl K3sChild {
     /// Starts k3s in a process group of its own, its output appended to the log.
-    pub(super) fn spawn(paths: &K3sPaths, role: K3sRole) -> std::io::Result<Self> {
+    pub(super) fn spawn(binary: &Path, paths: &K3sPaths, role: K3sRole) -> std::io::Result<Self> {
         let log = open_log(&paths.log_path)?;
-        let mut command = Command::new(&paths.binary);
+        let mut command = Command::new(binary);
         command.arg(role.to_string()).args(arguments(paths, role)?);
         for variable in OWN_VARIABLES {
             command.env_remove(variable);

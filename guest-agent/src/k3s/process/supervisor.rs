@@ -1,19 +1,19 @@
-//! The task that keeps k3s running, and the handle to it.
+//! The task that keeps k3s running.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lkc_protocol::message::{K3sConfigured, K3sRole};
-use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::child::K3sChild;
 use super::pid_file::{self, PidFile};
 use super::policy::RestartPolicy;
-use super::version::{Version, VersionError, probe_version};
+use super::version::{Version, probe_version};
 use crate::k3s::K3sPaths;
-use crate::k3s::dropin::{self, Dropin, DropinError};
+use crate::k3s::dropin::{self, Dropin};
+use crate::k3s::handle::{K3sError, Request};
 use crate::logs;
 use crate::observe::describe;
 use crate::readiness::{K3sState, MAX_TAIL_LINES, Observation, one_line};
@@ -24,131 +24,31 @@ const RESTART_GRACE: Duration = Duration::from_secs(20);
 /// How long a killed process may take to be gone.
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Requests that wait for the task.
-const QUEUE: usize = 8;
-
-/// The handle to the task that keeps k3s running. Clones lead to the same task.
-#[derive(Debug, Clone)]
-pub struct K3s {
-    requests: mpsc::Sender<Request>,
-}
-
-/// Why k3s does not run.
-#[derive(Debug, Error)]
-pub enum K3sError {
-    /// Its configuration cannot be written.
-    #[error("cannot configure k3s")]
-    Configuration(#[from] DropinError),
-    /// The program is not there, or is not one.
-    #[error("cannot start k3s")]
-    Version(#[from] VersionError),
-    /// It did not start.
-    #[error("cannot start {path}", path = path.display())]
-    Spawn {
-        /// The program.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// It survives being killed, as in an uninterruptible system call.
-    #[error("k3s (pid {pid}) does not end, though it was killed")]
-    Unkillable {
-        /// Its pid.
-        pid: u32,
-    },
-    /// The agent is about to end.
-    #[error("the agent is stopping")]
-    Stopping,
-}
-
-enum Request {
-    Configure {
-        dropin: Dropin,
-        answer: oneshot::Sender<Result<K3sConfigured, K3sError>>,
-    },
-    Ensure {
-        role: K3sRole,
-        answer: oneshot::Sender<Result<bool, K3sError>>,
-    },
-    Stop {
-        grace: Duration,
-        answer: oneshot::Sender<Result<(), K3sError>>,
-    },
-    ApiReady,
-}
-
-impl K3s {
-    /// The handle, and the task that the caller spawns and joins. The task finds a k3s that runs
-    /// already, tells what happens to it as [`Observation`]s, and ends with the token; k3s itself
-    /// goes on.
-    pub fn new(
-        paths: K3sPaths,
-        observations: mpsc::Sender<Observation>,
-        cancel: CancellationToken,
-    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
-        let (requests, receiver) = mpsc::channel(QUEUE);
-        let supervisor = Supervisor {
-            paths,
-            observations,
-            cancel,
-            policy: RestartPolicy::default(),
-            version: None,
-            wanted: None,
-            configuration: 0,
-            child: None,
-            restart_at: None,
-        };
-        (Self { requests }, supervisor.run(receiver))
-    }
-
-    /// Writes the configuration and has k3s running with it.
-    ///
-    /// # Errors
-    /// When the file cannot be written, and as for [`Self::ensure_running`].
-    pub async fn configure(&self, dropin: Dropin) -> Result<K3sConfigured, K3sError> {
-        self.ask(|answer| Request::Configure { dropin, answer })
-            .await?
-    }
-
-    /// Has k3s running in this role: finds it, starts it, or starts it anew when its configuration
-    /// is another one than it was started with. Returns when the process is there, which says
-    /// nothing about its API. True when it was started.
-    ///
-    /// # Errors
-    /// When it cannot be started or an old one cannot be ended.
-    pub async fn ensure_running(&self, role: K3sRole) -> Result<bool, K3sError> {
-        self.ask(|answer| Request::Ensure { role, answer }).await?
-    }
-
-    /// Stops k3s and keeps it stopped: SIGTERM, and SIGKILL to its process group after the grace.
-    ///
-    /// # Errors
-    /// When it does not end at all.
-    pub async fn stop(&self, grace: Duration) -> Result<(), K3sError> {
-        self.ask(|answer| Request::Stop { grace, answer }).await?
-    }
-
-    /// The API was ready: exits before now do not make a crash loop. Never waits; when the task is
-    /// busy this is forgotten, and a longer run has the same effect.
-    pub fn handle_api_ready(&self) {
-        let _ = self.requests.try_send(Request::ApiReady);
-    }
-
-    async fn ask<T>(
-        &self,
-        request: impl FnOnce(oneshot::Sender<T>) -> Request,
-    ) -> Result<T, K3sError> {
-        let (answer, answered) = oneshot::channel();
-        self.requests
-            .send(request(answer))
-            .await
-            .map_err(|_| K3sError::Stopping)?;
-        answered.await.map_err(|_| K3sError::Stopping)
-    }
+/// Keeps k3s running until the token is cancelled; k3s itself goes on.
+pub(in crate::k3s) async fn supervise(
+    binary: PathBuf,
+    paths: K3sPaths,
+    observations: mpsc::Sender<Observation>,
+    cancel: CancellationToken,
+    requests: mpsc::Receiver<Request>,
+) {
+    let supervisor = Supervisor {
+        binary,
+        paths,
+        observations,
+        cancel,
+        policy: RestartPolicy::default(),
+        version: None,
+        wanted: None,
+        configuration: 0,
+        child: None,
+        restart_at: None,
+    };
+    supervisor.run(requests).await;
 }
 
 struct Supervisor {
+    binary: PathBuf,
     paths: K3sPaths,
     observations: mpsc::Sender<Observation>,
     cancel: CancellationToken,
@@ -199,7 +99,7 @@ impl Supervisor {
 
     async fn look_for_running(&mut self) {
         let Some(file) = PidFile::read_alive(&self.paths.pid_path()) else {
-            self.tell(K3sState::Absent).await;
+            self.tell_absent().await;
             return;
         };
         match K3sChild::adopt(file.process) {
@@ -214,10 +114,10 @@ impl Supervisor {
                 self.policy.handle_started(Instant::now());
                 self.tell_running().await;
             }
-            Ok(None) => self.tell(K3sState::Absent).await,
+            Ok(None) => self.tell_absent().await,
             Err(error) => {
                 tracing::warn!(%error, pid = file.process.pid, "cannot watch the k3s that runs");
-                self.tell(K3sState::Absent).await;
+                self.tell_absent().await;
             }
         }
     }
@@ -237,7 +137,7 @@ impl Supervisor {
                 self.restart_at = None;
                 let result = self.end_child(grace).await;
                 self.policy.handle_reset();
-                self.tell(K3sState::Absent).await;
+                self.tell_absent().await;
                 let _ = answer.send(result);
             }
             Request::ApiReady => {
@@ -278,6 +178,7 @@ impl Supervisor {
                 self.wanted = None;
                 self.tell(K3sState::Failed {
                     error: describe(&error),
+                    tail: Vec::new(),
                 })
                 .await;
                 Err(error)
@@ -289,10 +190,10 @@ impl Supervisor {
         self.know_version().await?;
         self.configuration = dropin::fingerprint(&self.paths);
         let spawn = |source| K3sError::Spawn {
-            path: self.paths.binary.clone(),
+            path: self.binary.clone(),
             source,
         };
-        let child = K3sChild::spawn(&self.paths, role).map_err(spawn)?;
+        let child = K3sChild::spawn(&self.binary, &self.paths, role).map_err(spawn)?;
         tracing::info!(pid = child.id.pid, %role, "started k3s");
         let file = PidFile {
             process: child.id,
@@ -358,6 +259,7 @@ impl Supervisor {
                 self.restart_at = Some(exit.restart_at);
                 self.tell(K3sState::Failed {
                     error: describe(&error),
+                    tail: Vec::new(),
                 })
                 .await;
             }
@@ -387,7 +289,7 @@ impl Supervisor {
 
     async fn know_version(&mut self) -> Result<(), K3sError> {
         if self.version.is_none() {
-            self.version = Some(probe_version(&self.paths.binary).await?);
+            self.version = Some(probe_version(&self.binary).await?);
         }
         Ok(())
     }
@@ -414,6 +316,11 @@ impl Supervisor {
             restarts: self.policy.restarts(),
         })
         .await;
+    }
+
+    async fn tell_absent(&self) {
+        let detail = "not started".to_owned();
+        self.tell(K3sState::Absent { detail }).await;
     }
 
     async fn tell(&self, state: K3sState) {

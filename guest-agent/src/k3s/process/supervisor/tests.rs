@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::k3s::{K3s, Runner};
 use crate::readiness::K3sState;
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -34,20 +35,31 @@ impl Bench {
         );
         std::fs::write(&binary, text).unwrap();
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let paths = K3sPaths::below(root.path(), binary);
+        let paths = K3sPaths::below(root.path());
         Self { root, paths }
     }
 
     fn start(&self) -> Running {
         let (sender, observed) = mpsc::channel(64);
         let cancel = CancellationToken::new();
-        let (k3s, task) = K3s::new(self.paths.clone(), sender, cancel.clone());
+        let (k3s, task) = K3s::new(
+            Runner::Own {
+                binary: self.binary(),
+            },
+            self.paths.clone(),
+            sender,
+            cancel.clone(),
+        );
         Running {
             k3s,
             observed,
             cancel,
             task: tokio::spawn(task),
         }
+    }
+
+    fn binary(&self) -> PathBuf {
+        self.root.path().join("k3s")
     }
 
     fn log(&self) -> String {
@@ -96,6 +108,12 @@ impl Running {
     }
 }
 
+fn absent() -> K3sState {
+    K3sState::Absent {
+        detail: "not started".to_owned(),
+    }
+}
+
 fn dropin(node_name: &str) -> Dropin {
     Dropin::new(&ConfigureK3s {
         role: K3sRole::Server,
@@ -116,7 +134,7 @@ fn dropin(node_name: &str) -> Dropin {
 async fn it_outlives_the_agent_and_is_found_again() {
     let bench = Bench::new("exec sleep 600");
     let mut first = bench.start();
-    assert_eq!(first.next().await, K3sState::Absent);
+    assert_eq!(first.next().await, absent());
     let outcome = first.k3s.configure(dropin("k3s-dev")).await.unwrap();
     assert_eq!(
         outcome,
@@ -153,7 +171,7 @@ async fn it_outlives_the_agent_and_is_found_again() {
         "another configuration needs another process"
     );
     second.k3s.stop(DEADLINE).await.unwrap();
-    assert_eq!(second.next().await, K3sState::Absent);
+    assert_eq!(second.next().await, absent());
     second.end().await;
     assert_eq!(bench.left_over(), None);
     assert!(
@@ -218,7 +236,7 @@ async fn a_crash_loop_is_told_with_the_log() {
         3
     );
 
-    mend(&bench.paths.binary);
+    mend(&bench.binary());
     assert!(
         running.k3s.ensure_running(K3sRole::Server).await.unwrap(),
         "a request starts it at once"
@@ -271,21 +289,27 @@ async fn wait_for_child(bench: &Bench) -> u32 {
 #[tokio::test]
 async fn a_program_that_is_not_there_is_said_so() {
     let bench = Bench::new("");
-    std::fs::remove_file(&bench.paths.binary).unwrap();
+    std::fs::remove_file(bench.binary()).unwrap();
     let mut running = bench.start();
-    assert_eq!(running.next().await, K3sState::Absent);
+    assert_eq!(running.next().await, absent());
     let error = running
         .k3s
         .ensure_running(K3sRole::Server)
         .await
         .unwrap_err();
-    let binary = bench.root.path().join("k3s");
+    let binary = bench.binary();
     let expected = format!(
         "cannot start k3s: cannot run {}: No such file or directory (os error 2)",
         binary.display()
     );
     assert_eq!(describe(&error), expected);
     assert_eq!(running.next().await, K3sState::Starting);
-    assert_eq!(running.next().await, K3sState::Failed { error: expected });
+    assert_eq!(
+        running.next().await,
+        K3sState::Failed {
+            error: expected,
+            tail: Vec::new()
+        }
+    );
     running.end().await;
 }

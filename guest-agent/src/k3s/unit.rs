@@ -1,0 +1,81 @@
+//! k3s as a unit of systemd: somebody else's to start, ours to configure and to watch.
+//!
+//! `systemctl` is asked, since without D-Bus systemd offers no watch of a unit. While the main
+//! process runs nothing is asked: its descriptor tells its end. While none runs the question is put
+//! again and again, at a modest pace. What the answers mean is pure: [`status`], [`verdict`] and
+//! [`action`].
+
+mod action;
+mod journal;
+mod status;
+mod supervisor;
+mod tool;
+mod verdict;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+pub(super) use supervisor::supervise;
+pub use tool::ToolError;
+
+/// Longest name that systemd accepts, in bytes.
+const MAX_NAME_BYTES: usize = 255;
+
+/// A unit, and the programs to ask about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    name: String,
+    tools_dir: Option<PathBuf>,
+}
+
+impl Unit {
+    /// With `systemctl` and `journalctl` from one directory instead of `PATH`.
+    #[must_use]
+    pub fn with_tools(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.tools_dir = Some(directory.into());
+        self
+    }
+
+    fn tool(&self, name: &str) -> PathBuf {
+        self.tools_dir
+            .as_deref()
+            .unwrap_or(Path::new(""))
+            .join(name)
+    }
+}
+
+impl FromStr for Unit {
+    type Err = String;
+
+    /// A bare name is a service's, as for `systemctl`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let name = match text.rsplit_once('.') {
+            Some((stem, "service")) if !stem.is_empty() => text.to_owned(),
+            Some((_, "service")) => return Err("a unit needs a name before .service".to_owned()),
+            _ => format!("{text}.service"),
+        };
+        let allowed =
+            |character: char| character.is_ascii_alphanumeric() || ":-_.\\@".contains(character);
+        // What begins with '-' would be an option to systemctl.
+        if text.is_empty() || text.starts_with('-') || !name.chars().all(allowed) {
+            return Err("name a unit of systemd, as k3s.service".to_owned());
+        }
+        if name.len() > MAX_NAME_BYTES {
+            return Err(format!("a unit's name has at most {MAX_NAME_BYTES} bytes"));
+        }
+        Ok(Self {
+            name,
+            tools_dir: None,
+        })
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests;
