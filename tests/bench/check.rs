@@ -1,0 +1,28 @@
+//! Whether the instrument works: known bytes through each form of our tunnel.
+
+use crate::{
+    Failure,
+    candidates::CANDIDATES,
+    interrupt::Interrupt,
+    load::{check_integrity, ping},
+    report,
+};
+
+/// Nothing, a byte, around the sizes at which frames and buffers end, and some more.
+const LENGTHS: [u32; 7] = [0, 1, 4095, 65_536, 65_537, 262_145, 1_000_003];
+
+/// # Errors
+/// The first difference, or what could not be started.
+pub(crate) fn run() -> Result<(), Failure> {
+    let interrupt = Interrupt::watch()?;
+    for candidate in CANDIDATES.iter().filter(|candidate| candidate.is_ours()) {
+        let running = candidate.start(&interrupt)?;
+        let target = running.target();
+        for length in LENGTHS {
+            check_integrity(target, length)?;
+        }
+        ping(target, 16 * 1024, std::time::Duration::ZERO)?;
+        report::line(&format!("{}: intact", candidate.name));
+    }
+    Ok(())
+}

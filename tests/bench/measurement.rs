@@ -1,0 +1,239 @@
+//! What is measured of a candidate.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Failure,
+    candidates::Running,
+    interrupt::Interrupt,
+    load::{Bulk, Direction, Idle, Unread, connects_per_second, ping},
+    statistics::quantile,
+    usage::{CpuTimes, Memory},
+};
+
+/// Bytes of the larger round trip: about an answer of the Kubernetes API.
+const LARGE: u32 = 16 * 1024;
+
+/// Streams of "many".
+const MANY: u32 = 16;
+
+/// Connections that do nothing.
+const IDLE: u32 = 1000;
+
+/// Unread streams each way.
+const UNREAD: u32 = 4;
+
+const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// Figures of one candidate in one round, by name. Throughput is GiB/s, times are microseconds,
+/// memory is MiB, processor time is seconds per GiB.
+pub(crate) type Figures = BTreeMap<&'static str, f64>;
+
+/// How long to look at each thing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Windows {
+    pub(crate) warm_up: Duration,
+    pub(crate) bulk: Duration,
+    pub(crate) ping: Duration,
+    pub(crate) connects: Duration,
+}
+
+impl Windows {
+    pub(crate) const FULL: Self = Self {
+        warm_up: Duration::from_millis(250),
+        bulk: Duration::from_millis(750),
+        ping: Duration::from_millis(400),
+        connects: Duration::from_millis(500),
+    };
+
+    pub(crate) const QUICK: Self = Self {
+        warm_up: Duration::from_millis(100),
+        bulk: Duration::from_millis(350),
+        ping: Duration::from_millis(250),
+        connects: Duration::from_millis(250),
+    };
+}
+
+/// One thing to measure.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measurement {
+    pub(crate) name: &'static str,
+    /// Whether it needs a candidate that has done nothing before, and is for itself.
+    pub(crate) fresh: bool,
+    pub(crate) measure: fn(&Subject<'_>, &mut Figures) -> Result<(), Failure>,
+}
+
+/// What is measured, and how long.
+pub(crate) struct Subject<'a> {
+    pub(crate) running: &'a Running,
+    pub(crate) windows: Windows,
+    pub(crate) interrupt: &'a Interrupt,
+}
+
+/// All of it.
+pub(crate) const MEASUREMENTS: &[Measurement] = &[
+    measurement("up", false, |subject, figures| {
+        subject.bulk(Direction::Up, 1, ["up", "cpu-up"], figures)
+    }),
+    measurement("down", false, |subject, figures| {
+        subject.bulk(Direction::Down, 1, ["down", "cpu-down"], figures)
+    }),
+    measurement("both", false, |subject, figures| {
+        subject.bulk(Direction::Both, 1, ["both", "cpu-both"], figures)
+    }),
+    measurement("16 up", false, |subject, figures| {
+        subject.bulk(Direction::Up, MANY, ["16-up", "cpu-16-up"], figures)
+    }),
+    measurement("16 down", false, |subject, figures| {
+        subject.bulk(Direction::Down, MANY, ["16-down", "cpu-16-down"], figures)
+    }),
+    measurement("round trips", false, |subject, figures| {
+        subject.ping(1, ["ping-p50", "ping-p99"], figures)?;
+        subject.ping(LARGE, ["ping-16k-p50", "ping-16k-p99"], figures)
+    }),
+    measurement("round trips beside bulk up", false, |subject, figures| {
+        let names = [
+            "beside-up",
+            "beside-up-p50",
+            "beside-up-p99",
+            "beside-up-16k-p50",
+            "beside-up-16k-p99",
+        ];
+        subject.ping_beside(Direction::Up, names, figures)
+    }),
+    measurement("round trips beside bulk down", false, |subject, figures| {
+        let names = [
+            "beside-down",
+            "beside-down-p50",
+            "beside-down-p99",
+            "beside-down-16k-p50",
+            "beside-down-16k-p99",
+        ];
+        subject.ping_beside(Direction::Down, names, figures)
+    }),
+    measurement("connections", false, |subject, figures| {
+        for (clients, name) in [(1, "connects-1"), (8, "connects-8")] {
+            let rate =
+                connects_per_second(subject.running.target(), clients, subject.windows.connects)?;
+            figures.insert(name, rate);
+        }
+        Ok(())
+    }),
+    measurement("idle connections", true, |subject, figures| {
+        subject.idle(figures)
+    }),
+    measurement("unread streams", true, |subject, figures| {
+        subject.unread(figures)
+    }),
+];
+
+const fn measurement(
+    name: &'static str,
+    fresh: bool,
+    measure: fn(&Subject<'_>, &mut Figures) -> Result<(), Failure>,
+) -> Measurement {
+    Measurement {
+        name,
+        fresh,
+        measure,
+    }
+}
+
+impl Subject<'_> {
+    /// Rate and the processes' CPU time per GiB of `count` streams.
+    fn bulk(
+        &self,
+        direction: Direction,
+        count: u32,
+        [rate, cpu]: [&'static str; 2],
+        figures: &mut Figures,
+    ) -> Result<(), Failure> {
+        let bulk = Bulk::start(self.running.target(), direction, count, self.interrupt)?;
+        self.interrupt.pause(self.windows.warm_up)?;
+        let processes = self.running.processes();
+        let (before, begin, from) = (CpuTimes::of(&processes), Instant::now(), bulk.received());
+        self.interrupt.pause(self.windows.bulk)?;
+        let (to, elapsed) = (bulk.received(), begin.elapsed());
+        let spent = CpuTimes::of(&processes).since(&before);
+        let moved = (to - from) as f64 / GIB;
+        figures.insert(rate, moved / elapsed.as_secs_f64());
+        if moved > 0.0 && !processes.is_empty() {
+            figures.insert(cpu, spent.as_secs_f64() / moved);
+        }
+        Ok(())
+    }
+
+    fn ping(
+        &self,
+        size: u32,
+        [p50, p99]: [&'static str; 2],
+        figures: &mut Figures,
+    ) -> Result<(), Failure> {
+        let times = ping(self.running.target(), size, self.windows.ping)?;
+        figures.insert(p50, quantile(&times, 0.5) / 1000.0);
+        figures.insert(p99, quantile(&times, 0.99) / 1000.0);
+        Ok(())
+    }
+
+    /// Round trips while one stream moves what it can, and how much that is meanwhile.
+    fn ping_beside(
+        &self,
+        direction: Direction,
+        [rate, p50, p99, large_p50, large_p99]: [&'static str; 5],
+        figures: &mut Figures,
+    ) -> Result<(), Failure> {
+        let bulk = Bulk::start(self.running.target(), direction, 1, self.interrupt)?;
+        self.interrupt.pause(self.windows.warm_up)?;
+        let (begin, from) = (Instant::now(), bulk.received());
+        self.ping(1, [p50, p99], figures)?;
+        // The small round trips only: large ones are a load of their own.
+        let moved = (bulk.received() - from) as f64 / GIB;
+        figures.insert(rate, moved / begin.elapsed().as_secs_f64());
+        self.interrupt.check()?;
+        self.ping(LARGE, [large_p50, large_p99], figures)
+    }
+
+    fn idle(&self, figures: &mut Figures) -> Result<(), Failure> {
+        let processes = self.running.processes();
+        let before = Memory::of(&processes);
+        let idle = Idle::open(self.running.target(), IDLE, self.interrupt)?;
+        let memory = Memory::of(&processes);
+        drop(idle);
+        if !processes.is_empty() {
+            figures.insert("idle-rss", memory.resident as f64 / MIB);
+            figures.insert("idle-pss", memory.proportional as f64 / MIB);
+            figures.insert("idle-pss-before", before.proportional as f64 / MIB);
+        }
+        Ok(())
+    }
+
+    /// What others get while some streams are not read, on a tunnel that has just shown what they
+    /// get without.
+    fn unread(&self, figures: &mut Figures) -> Result<(), Failure> {
+        let pairs = [
+            (Direction::Up, "read-up", "unread-up"),
+            (Direction::Down, "read-down", "unread-down"),
+        ];
+        let mut unused = Figures::new();
+        for (direction, name, _) in pairs {
+            self.bulk(direction, 1, [name, "cpu"], figures)?;
+        }
+        figures.remove("cpu");
+        let unread = Unread::open(self.running.target(), UNREAD, self.interrupt)?;
+        let result = (|| {
+            for (direction, _, name) in pairs {
+                figures.insert(name, 0.0);
+                self.bulk(direction, 1, [name, "cpu"], figures)?;
+            }
+            self.ping(1, ["unread-p50", "unread-p99"], &mut unused)
+        })();
+        figures.remove("cpu");
+        figures.append(&mut unused);
+        drop(unread);
+        result
+    }
+}

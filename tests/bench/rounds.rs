@@ -1,0 +1,189 @@
+//! The order of things: in each round every measurement visits the candidates in a new order, so
+//! that what the machine does meanwhile meets all of them alike.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::{
+    Failure,
+    candidates::{CANDIDATES, Candidate, Running},
+    interrupt::Interrupt,
+    machine::Watch,
+    measurement::{Figures, MEASUREMENTS, Measurement, Subject, Windows},
+    options::RunOptions,
+    record, report,
+    results::{Measured, Results},
+    shuffle::Shuffle,
+};
+
+/// Measures, prints and keeps what was asked for.
+///
+/// # Errors
+/// `Interrupted`, or when nothing can be measured or kept. A candidate that fails is a result.
+pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
+    let chosen = chosen(options)?;
+    let interrupt = Interrupt::watch()?;
+    raise_descriptor_limit();
+    let seed = options.seed.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.unwrap_or_default().subsec_nanos().into()
+    });
+    report::progress(&format!("seed {seed}, {} rounds", options.rounds));
+    let mut run = Run {
+        windows: if options.quick {
+            Windows::QUICK
+        } else {
+            Windows::FULL
+        },
+        quick: options.quick,
+        interrupt: &interrupt,
+        shuffle: Shuffle::new(seed),
+        measured: chosen.iter().map(Contender::new).collect(),
+    };
+    let watch = Watch::begin();
+    for round in 1..=options.rounds {
+        report::progress(&format!("round {round} of {}", options.rounds));
+        run.round(round)?;
+    }
+    let candidates = run.measured.into_iter().map(|one| one.measured).collect();
+    let results = Results {
+        machine: watch.describe(),
+        quick: options.quick,
+        seed,
+        rounds: options.rounds,
+        candidates,
+    };
+    report::results(&results);
+    if let Some(path) = &options.json {
+        record::write_json(&results, path)?;
+    }
+    if options.record {
+        record::write_page(&results)?;
+    }
+    Ok(())
+}
+
+fn chosen(options: &RunOptions) -> Result<Vec<Candidate>, Failure> {
+    if options.only.is_empty() {
+        let quick = |candidate: &&Candidate| candidate.quick || !options.quick;
+        return Ok(CANDIDATES.iter().filter(quick).copied().collect());
+    }
+    options
+        .only
+        .iter()
+        .map(|name| Candidate::named(name))
+        .collect()
+}
+
+/// A thousand connections need more descriptors than a shell usually gives.
+fn raise_descriptor_limit() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Without it the idle connections fail, and say why.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+}
+
+struct Run<'a> {
+    windows: Windows,
+    quick: bool,
+    interrupt: &'a Interrupt,
+    shuffle: Shuffle,
+    measured: Vec<Contender>,
+}
+
+struct Contender {
+    candidate: Candidate,
+    running: Option<Running>,
+    figures: Figures,
+    measured: Measured,
+}
+
+impl Contender {
+    fn new(candidate: &Candidate) -> Self {
+        let not_measured = candidate.available().err();
+        Self {
+            candidate: *candidate,
+            running: None,
+            figures: Figures::new(),
+            measured: Measured {
+                name: candidate.name,
+                what: candidate.what,
+                not_measured: not_measured.map(|error| error.to_string()),
+                rounds: Vec::new(),
+                failures: Vec::new(),
+            },
+        }
+    }
+
+    /// Measures one thing; a failure is noted, and the candidate starts anew for the next.
+    fn measure(
+        &mut self,
+        measurement: &Measurement,
+        round: u32,
+        windows: Windows,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
+        if self.measured.not_measured.is_some() {
+            return Ok(());
+        }
+        if measurement.fresh {
+            self.running = None;
+        }
+        match self.try_to_measure(measurement, windows, interrupt) {
+            Ok(()) => Ok(()),
+            Err(Failure::Interrupted) => Err(Failure::Interrupted),
+            Err(failure) => {
+                self.running = None;
+                let text = format!("round {round}, {}: {failure}", measurement.name);
+                report::progress(&format!("{}: {text}", self.candidate.name));
+                self.measured.failures.push(text);
+                Ok(())
+            }
+        }
+    }
+
+    fn try_to_measure(
+        &mut self,
+        measurement: &Measurement,
+        windows: Windows,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
+        let running = match self.running.take() {
+            Some(running) => running,
+            None => self.candidate.start(interrupt)?,
+        };
+        let subject = Subject {
+            running: &running,
+            windows,
+            interrupt,
+        };
+        (measurement.measure)(&subject, &mut self.figures)?;
+        running.target().backend.settle(interrupt)?;
+        self.running = Some(running);
+        Ok(())
+    }
+}
+
+impl Run<'_> {
+    fn round(&mut self, round: u32) -> Result<(), Failure> {
+        for measurement in MEASUREMENTS {
+            // They take longest, and differ least from round to round.
+            if self.quick && measurement.fresh && round > 1 {
+                continue;
+            }
+            for index in self.shuffle.order(self.measured.len()) {
+                self.interrupt.check()?;
+                if let Some(contender) = self.measured.get_mut(index) {
+                    contender.measure(measurement, round, self.windows, self.interrupt)?;
+                }
+            }
+        }
+        for contender in &mut self.measured {
+            contender.running = None;
+            let figures = std::mem::take(&mut contender.figures);
+            contender.measured.rounds.push(figures);
+        }
+        Ok(())
+    }
+}
