@@ -125,6 +125,8 @@ pub struct Established {
     pub channel: Channel,
     /// Bytes that came in behind the handshake, still sealed.
     pub leftover: BytesMut,
+    /// Bytes that came in the same record as the hello, opened already.
+    pub clear: BytesMut,
 }
 
 impl Handshake {
@@ -264,6 +266,7 @@ impl Handshake {
             peer_key,
             channel,
             leftover: self.inbound,
+            clear: self.clear,
         })
     }
 
@@ -360,6 +363,9 @@ impl Handshake {
         let plain = self.ours.plain && peer.plain;
         self.pending_plain = Some(peer);
         if plain {
+            if !self.clear.is_empty() {
+                return Err(HandshakeError::Unbound);
+            }
             self.collect_tls_output();
             let proof = self.proof(self.ours.role)?;
             self.outbound.extend_from_slice(&proof);
@@ -403,5 +409,61 @@ impl Handshake {
                 break;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::version::{CAPABILITY, OLDEST_CAPABILITY};
+
+    fn hello(role: Role, plain: bool) -> Hello {
+        Hello {
+            capability: CAPABILITY,
+            oldest_capability: OLDEST_CAPABILITY,
+            role,
+            plain,
+            max_frame: 65536,
+            max_streams: 10,
+            boot_id: [0; 16],
+            version: "0.1.0".to_owned(),
+            node: "test".to_owned(),
+        }
+    }
+
+    /// A guest that sends its hello and more in one record.
+    fn eager_guest(plain: bool) -> Result<Handshake, HandshakeError> {
+        let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let mut host = Handshake::host(&ours, theirs.public_key(), hello(Role::Host, plain))?;
+        let mut guest = Handshake::guest(&theirs, &[ours.public_key()], hello(Role::Guest, plain))?;
+        guest.hello_sent = true;
+        // Bytewise, to stop between the host's last TLS record and its hello.
+        'handshake: loop {
+            for byte in host.take_outbound() {
+                guest.handle_bytes(&[byte])?;
+                if guest.step() == Step::Hello {
+                    break 'handshake;
+                }
+            }
+            host.handle_bytes(&guest.take_outbound())?;
+        }
+        let record = [&hello(Role::Guest, plain).encode()[..], b"frames"].concat();
+        guest.tls.writer().write_all(&record).unwrap();
+        guest.collect_tls_output();
+        host.handle_bytes(&guest.take_outbound())?;
+        Ok(host)
+    }
+
+    #[test]
+    fn bytes_in_the_record_of_the_hello_are_not_lost() {
+        let established = eager_guest(false).unwrap().into_established().unwrap();
+        assert_eq!(&established.clear[..], b"frames");
+    }
+
+    #[test]
+    fn a_plain_continuation_does_not_begin_inside_tls() {
+        assert!(matches!(eager_guest(true), Err(HandshakeError::Unbound)));
     }
 }

@@ -68,6 +68,8 @@ pub struct Driver<C> {
     channel: Channel,
     sealed: BytesMut,
     clear: BytesMut,
+    /// Whether opened bytes of the handshake's last record wait for the session.
+    unread: bool,
     transmit: Transmit,
     needs_flush: bool,
     timer: Option<Pin<Box<Sleep>>>,
@@ -80,6 +82,7 @@ impl<C> Driver<C> {
         carrier: C,
         channel: Channel,
         leftover: BytesMut,
+        clear: BytesMut,
         shared: Arc<Shared>,
         end: watch::Sender<Option<LinkEnd>>,
     ) -> Self {
@@ -87,7 +90,8 @@ impl<C> Driver<C> {
             carrier,
             channel,
             sealed: leftover,
-            clear: BytesMut::new(),
+            unread: !clear.is_empty(),
+            clear,
             transmit: Transmit::default(),
             needs_flush: false,
             timer: None,
@@ -147,9 +151,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<C> {
 
     /// Opens what was read and gives it to the session.
     fn take_in(&mut self) -> Result<(), LinkEnd> {
-        if self.sealed.is_empty() {
+        if self.sealed.is_empty() && !self.unread {
             return Ok(());
         }
+        self.unread = false;
         self.channel
             .open(&mut self.sealed, &mut self.clear)
             .map_err(|error| LinkEnd::Lost(error.to_string()))?;

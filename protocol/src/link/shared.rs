@@ -236,6 +236,7 @@ pub(super) fn link<C>(
         peer_key,
         channel,
         leftover,
+        clear,
     } = established;
     let session = Session::new(role, limits, &peer, Instant::now());
     let shared = Arc::new(Shared {
@@ -265,7 +266,7 @@ pub(super) fn link<C>(
     (
         link,
         incoming,
-        Driver::new(carrier, channel, leftover, shared, end_sender),
+        Driver::new(carrier, channel, leftover, clear, shared, end_sender),
     )
 }
 
