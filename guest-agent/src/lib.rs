@@ -20,7 +20,11 @@ pub mod service_manager;
 use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, process::ExitCode, sync::Mutex};
 
 use clap::Parser;
-use tracing_subscriber::{EnvFilter, fmt::writer::MakeWriterExt};
+use tracing::Level;
+use tracing_subscriber::{
+    filter::Targets, fmt::writer::MakeWriterExt, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use config::{Cli, Command};
 
@@ -68,15 +72,30 @@ fn log_to(cli: &Cli) {
             .open(path)
             .ok()
     });
-    let filter = EnvFilter::try_from_env("LKC_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(Level::TRACE)
         .with_ansi(false)
         .with_target(false);
     match file {
         Some(file) => builder
             .with_writer(std::io::stderr.and(Mutex::new(file)))
+            .finish()
+            .with(log_filter())
             .init(),
-        None => builder.with_writer(std::io::stderr).init(),
+        None => builder
+            .with_writer(std::io::stderr)
+            .finish()
+            .with(log_filter())
+            .init(),
     }
+}
+
+/// `info`, or what `LKC_LOG` says by target, as `info,lkc_guest=debug`. Without the regular
+/// expressions of the usual filter, which would be a good part of the program.
+fn log_filter() -> Targets {
+    let default = || Targets::new().with_default(Level::INFO);
+    std::env::var("LKC_LOG").map_or_else(
+        |_| default(),
+        |text| text.parse().unwrap_or_else(|_| default()),
+    )
 }
