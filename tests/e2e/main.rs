@@ -1,1 +1,44 @@
-fn main() {}
+//! Both programs end to end: real binaries, a real sandbox, a simulated k3s, a stock kubectl.
+
+use lkc_tests::{Programs, TestEnv, User};
+
+mod cni;
+mod commands;
+mod lifecycle;
+mod refusals;
+mod two_clusters;
+mod waiting;
+
+/// The programs under test.
+const PROGRAMS: Programs = Programs {
+    host: env!("CARGO_BIN_EXE_tested-lkc-host"),
+    guest: env!("CARGO_BIN_EXE_tested-lkc-guest"),
+    simulator: env!("CARGO_BIN_EXE_k3s-simulator"),
+};
+
+/// An environment with one cluster, `k3s-dev`, that is up.
+fn env_with_cluster(settings: &[&str]) -> TestEnv {
+    let env = TestEnv::new(PROGRAMS);
+    env.configure_one(settings);
+    env.run(&["up"]).succeeds().prints("Cluster k3s-dev is up");
+    env
+}
+
+/// A rung of a status.
+#[track_caller]
+fn step<'a>(status: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
+    let steps = status["steps"].as_array().expect("steps");
+    let step = steps.iter().find(|step| step["name"] == name);
+    step.unwrap_or_else(|| panic!("no step {name} in {status:#}"))
+}
+
+/// Lines that a progress printed about what is done; what is under way depends on the machine.
+fn done_lines(stderr: &str) -> String {
+    let lines = stderr.lines().filter(|line| line.contains('✓'));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Whether the user may make a sandbox here; says that the test is skipped if not.
+fn can_be(user: User) -> bool {
+    user.is_available()
+}

@@ -78,7 +78,7 @@ impl Invocation {
 
     /// Sets the user.
     #[must_use]
-    pub fn by(mut self, user: User) -> Self {
+    pub(crate) fn by(mut self, user: User) -> Self {
         user.become_in(&mut self.command);
         self
     }

@@ -16,7 +16,7 @@ mod user;
 
 pub use eventually::eventually;
 pub use invocation::{Invocation, Running};
-pub use outcome::Outcome;
+pub use outcome::{Checked, Outcome};
 pub use test_env::{ClusterPorts, Programs, TestEnv};
 pub use user::User;
 

@@ -1,6 +1,6 @@
 //! How a command ended.
 
-use std::{fmt, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
+use std::{fmt, ops::Deref, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
 use serde_json::Value;
 
@@ -31,29 +31,28 @@ impl Outcome {
 
     /// Fails the test unless the exit code is `code`.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub fn exits(self, code: i32) -> Checked {
         assert_eq!(self.exit_code(), code, "{self}");
-        self.says_no_nonsense()
+        self.says_no_nonsense();
+        Checked(self)
     }
 
     /// Fails the test unless the exit code is 0.
     #[track_caller]
-    pub fn succeeds(self) -> Self {
+    pub fn succeeds(self) -> Checked {
         self.exits(0)
     }
 
     /// Fails the test unless standard error contains `text`.
     #[track_caller]
-    pub fn explains(self, text: &str) -> Self {
+    pub fn explains(&self, text: &str) {
         assert!(self.stderr.contains(text), "no `{text}` in: {self}");
-        self
     }
 
     /// Fails the test unless standard output contains `text`.
     #[track_caller]
-    pub fn prints(self, text: &str) -> Self {
+    pub fn prints(&self, text: &str) {
         assert!(self.stdout.contains(text), "no `{text}` in: {self}");
-        self
     }
 
     /// Standard output as one JSON document.
@@ -93,13 +92,29 @@ impl Outcome {
 
     /// Whatever happens, nobody sees a panic, a backtrace or a terminal's control sequence.
     #[track_caller]
-    fn says_no_nonsense(self) -> Self {
+    fn says_no_nonsense(&self) {
         for text in [&self.stdout, &self.stderr] {
             assert!(!text.contains("panicked at"), "a panic: {self}");
             assert!(!text.contains("stack backtrace"), "a backtrace: {self}");
             assert!(!text.contains('\u{1b}'), "an escape sequence: {self:?}");
         }
-        self
+    }
+}
+
+/// A command that ended as it should.
+pub struct Checked(Outcome);
+
+impl Deref for Checked {
+    type Target = Outcome;
+
+    fn deref(&self) -> &Outcome {
+        &self.0
+    }
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
     }
 }
 

@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::signal::Signal,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -184,8 +187,8 @@ impl TestEnv {
     }
 
     /// The part of `lkc.toml` that describes a cluster on ports of this environment and with a
-    /// simulated k3s. `settings` are k3s', as `simulate-node-ready-delay=1m`; `more` are lines of
-    /// the cluster's own table.
+    /// simulated k3s. `settings` are k3s' in TOML, as `simulate-node-ready-delay = "1m"`; `more`
+    /// are lines of the cluster's own table.
     #[must_use]
     pub fn cluster(&self, name: &str, number: u16, settings: &[&str], more: &str) -> String {
         let ClusterPorts {
@@ -198,7 +201,9 @@ impl TestEnv {
         format!(
             "[cluster.{name}]\nindex = {number}\n{more}\n\
              [cluster.{name}.ports]\napi = {api}\nhttp = {http}\nhttps = {https}\nssh = {ssh}\n\
-             [cluster.{name}.k3s]\nbinary = {simulator:?}\nsettings = {settings:?}\n"
+             [cluster.{name}.k3s]\nbinary = {simulator:?}\n\
+             [cluster.{name}.k3s.settings]\n{}\n",
+            settings.join("\n")
         )
     }
 
@@ -235,6 +240,12 @@ impl TestEnv {
     /// A program of this environment, or of the system.
     #[must_use]
     pub fn program(&self, name: &str) -> Invocation {
+        self.program_as(self.user, name)
+    }
+
+    /// A program in this environment, run by someone else.
+    #[must_use]
+    pub fn program_as(&self, user: User, name: &str) -> Invocation {
         let root = self.root();
         let own = root.join("bin").join(name);
         let program = if own.exists() {
@@ -255,10 +266,9 @@ impl TestEnv {
             ("LANG", OsStr::new("C.UTF-8")),
             ("TERM", OsStr::new("dumb")),
         ];
-        let environment: Vec<_> = environment.into_iter().collect();
         Invocation::new(&program, &environment, self.known())
             .in_directory(&self.work())
-            .by(self.user)
+            .by(user)
     }
 
     /// `lkc-host status CLUSTER --output json`.
@@ -311,6 +321,25 @@ impl TestEnv {
         processes_of(self.root())
             .into_iter()
             .find(|process| process.name == name && inside(process))
+    }
+
+    /// Listens inside the network of a cluster's machine, where only root may go.
+    ///
+    /// # Panics
+    /// When the machine's network cannot be entered or the port is taken.
+    #[track_caller]
+    #[must_use]
+    pub fn listen_in(&self, cluster: &str, address: &str) -> TcpListener {
+        let namespace = format!("/proc/{}/ns/net", self.machine(cluster).pid);
+        let namespace = fs::File::open(namespace).expect("the machine's network");
+        let address = address.to_owned();
+        // A thread of its own, since it does not come back.
+        thread::spawn(move || {
+            setns(namespace, CloneFlags::CLONE_NEWNET).expect("to enter the network");
+            TcpListener::bind(address).expect("a free port in the machine")
+        })
+        .join()
+        .expect("a listener")
     }
 
     /// Fails the test if anything of this environment runs, listens or is mounted.
