@@ -57,24 +57,45 @@ impl fmt::Display for RelayEnd {
 }
 
 /// Relays until both directions have ended or one end fails. Dropping the future resets both.
-pub async fn relay(mut tcp: TcpStream, stream: Stream, counters: &Counters) -> RelayEnd {
+pub async fn relay(tcp: TcpStream, stream: Stream, counters: &Counters) -> RelayEnd {
+    let mut tcp = ResetUnlessFinished {
+        tcp,
+        finished: false,
+    };
     // Small writes are somebody's keystrokes or requests; the sender has decided when to send.
-    let _ = tcp.set_nodelay(true);
+    let _ = tcp.tcp.set_nodelay(true);
     let result = {
-        let (tcp_reader, tcp_writer) = tcp.split();
+        let (tcp_reader, tcp_writer) = tcp.tcp.split();
         let (reader, writer) = stream.halves();
         let sending = send(&tcp_reader, writer, &stream, &counters.sent);
         let receiving = receive(reader, tcp_writer, &counters.received);
         both(sending, receiving, &tcp_reader, reader).await
     };
     match result {
-        Ok(()) => RelayEnd::Finished,
+        Ok(()) => {
+            tcp.finished = true;
+            RelayEnd::Finished
+        }
         Err(end) => {
             if matches!(end, RelayEnd::Tcp(_)) {
                 stream.reset(ResetCode::ConnectionReset);
             }
-            reset_tcp(tcp);
             end
+        }
+    }
+}
+
+/// A connection that its other end sees reset, however we let go of it, unless it is finished.
+struct ResetUnlessFinished {
+    tcp: TcpStream,
+    finished: bool,
+}
+
+impl Drop for ResetUnlessFinished {
+    fn drop(&mut self) {
+        if !self.finished {
+            // A socket that refuses the option is closed all the same.
+            let _ = self.tcp.set_zero_linger();
         }
     }
 }

@@ -75,3 +75,17 @@ async fn a_link_lost_within_a_transfer_leaves_an_exact_prefix_and_a_reset() {
         assert!(piece == &chunk[..piece.len()], "chunk {at} differs");
     }
 }
+
+#[tokio::test]
+async fn relays_that_are_dropped_are_resets_too() {
+    let listener = listen().await;
+    let tunnel = Tunnel::to(listener.local_addr().unwrap()).await;
+    let (client, accepted) = tokio::join!(TcpStream::connect(tunnel.front), listener.accept());
+    let (mut client, (mut server, _)) = (client.unwrap(), accepted.unwrap());
+    begin(&mut client, &mut server, false).await;
+    drop(tunnel);
+    for end in [&mut client, &mut server] {
+        let seen = timeout(DEADLINE, read_on(end)).await.unwrap();
+        assert_eq!(seen, Seen::exactly(b"", Ending::Reset));
+    }
+}
