@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub use goal::{Goal, ObjectGoal};
 pub use status::{
-    ClusterStatus, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus, Phase, StepStatus,
+    ClusterStatus, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus, Phase,
+    StepStatus,
 };
 
 use crate::{

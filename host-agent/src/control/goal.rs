@@ -67,7 +67,9 @@ impl FromStr for Goal {
         if goal.is_sound() {
             Ok(Self::Object(goal))
         } else {
-            Err(format!("`{text}` lacks a name: write RESOURCE/NAME, RESOURCE/NAMESPACE/NAME or RESOURCE/NAMESPACE?SELECTOR"))
+            Err(format!(
+                "`{text}` lacks a name: write RESOURCE/NAME, RESOURCE/NAMESPACE/NAME or RESOURCE/NAMESPACE?SELECTOR"
+            ))
         }
     }
 }
@@ -79,7 +81,13 @@ fn named_goal(resource: &str, rest: &str) -> ObjectGoal {
         None => (None, path),
     };
     let (resource, name) = (resource.to_owned(), Some(name.to_owned()));
-    ObjectGoal { resource, namespace, name, selector: None, condition }
+    ObjectGoal {
+        resource,
+        namespace,
+        name,
+        selector: None,
+        condition,
+    }
 }
 
 /// A selector has `=` of its own, so a condition behind it is set off by another `?`.
@@ -107,14 +115,19 @@ fn split_condition(text: &str) -> (&str, Option<String>) {
 impl ObjectGoal {
     fn is_sound(&self) -> bool {
         let legal = |part: &String| {
-            !part.is_empty() && part.len() <= 253 && !part.contains(['/', ' ']) && !part.contains(char::is_control)
+            !part.is_empty()
+                && part.len() <= 253
+                && !part.contains(['/', ' '])
+                && !part.contains(char::is_control)
         };
         legal(&self.resource)
             && self.namespace.as_ref().is_none_or(legal)
             && self.name.as_ref().is_none_or(legal)
             && self.condition.as_ref().is_none_or(legal)
             && self.selector.as_ref().is_none_or(|selector| {
-                !selector.is_empty() && selector.len() <= 1024 && !selector.contains(char::is_control)
+                !selector.is_empty()
+                    && selector.len() <= 1024
+                    && !selector.contains(char::is_control)
             })
     }
 }
@@ -179,14 +192,24 @@ mod tests {
             "pods/?app in (a,b)",
             "pods/default?app=web?Ready",
         ] {
-            let goal: Goal = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            let goal: Goal = text
+                .parse()
+                .unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(goal.to_string(), text);
         }
     }
 
     #[test]
     fn goals_that_name_nothing_are_refused() {
-        for text in ["", "nodes", "NotReady", "deployment/", "deployment//x", "pods/ns?", "a/b/c/d"] {
+        for text in [
+            "",
+            "nodes",
+            "NotReady",
+            "deployment/",
+            "deployment//x",
+            "pods/ns?",
+            "a/b/c/d",
+        ] {
             assert!(text.parse::<Goal>().is_err(), "{text} was accepted");
         }
     }
