@@ -41,6 +41,7 @@ enum Kind {
     Ssh,
     Haproxy,
     Relay { hops: u32 },
+    Splice,
 }
 
 /// All of them, ours after the reference.
@@ -102,6 +103,12 @@ pub(crate) const CANDIDATES: &[Candidate] = &[
         true,
         Kind::Relay { hops: 2 },
     ),
+    candidate(
+        "splice-2",
+        "two hops of splice(2), a unix socket per connection between them",
+        false,
+        Kind::Splice,
+    ),
 ];
 
 const fn candidate(name: &'static str, what: &'static str, quick: bool, kind: Kind) -> Candidate {
@@ -144,7 +151,7 @@ impl Candidate {
     /// `Missing` names the first that is not.
     pub(crate) fn available(&self) -> Result<(), Failure> {
         let tools: &[_] = match self.kind {
-            Kind::Direct | Kind::Ours(_) | Kind::Relay { .. } => &[],
+            Kind::Direct | Kind::Ours(_) | Kind::Relay { .. } | Kind::Splice => &[],
             Kind::Socat { .. } => &["socat"],
             Kind::Ssh => &["ssh", "sshd", "ssh-keygen"],
             Kind::Haproxy => &["haproxy"],
@@ -175,6 +182,7 @@ impl Candidate {
             Kind::Ssh => ssh::start(target, path)?,
             Kind::Haproxy => haproxy::start(target, path)?,
             Kind::Relay { hops } => relays::start(hops, target)?,
+            Kind::Splice => relays::start_splicing(target, path)?,
         };
         let mut running = Running {
             entry,

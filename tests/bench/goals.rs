@@ -110,7 +110,7 @@ const GOALS: &[Goal] = &[
         value: |results| results.spread(OURS, "idle-pss"),
     },
     Goal {
-        what: "others beside four unread streams each way, against before",
+        what: "others beside four unread streams each way, against without",
         bound: Bound::AtLeast(0.9),
         unit: "×",
         value: |results| {

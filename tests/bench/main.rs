@@ -27,6 +27,7 @@ mod report;
 mod results;
 mod rounds;
 mod shuffle;
+mod splice_relay;
 mod statistics;
 mod tunnel;
 mod usage;
@@ -42,7 +43,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             report::failure(&failure);
-            ExitCode::FAILURE
+            match failure {
+                // As a shell says that a signal ended a program.
+                Failure::Interrupted => ExitCode::from(130),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -52,6 +57,7 @@ fn run(options: Options) -> Result<(), Failure> {
         Some(Command::TunnelGuest) => tunnel::guest(),
         Some(Command::TunnelHost) => tunnel::host(),
         Some(Command::RelayHop) => bare_relay::run(),
+        Some(Command::SpliceHop) => splice_relay::run(),
         Some(Command::Check) => check::run(),
         Some(Command::Profile(wanted)) => profile::run(&wanted),
         None if options.run.list => {

@@ -211,29 +211,30 @@ impl Subject<'_> {
         Ok(())
     }
 
-    /// What others get while some streams are not read, on a tunnel that has just shown what they
-    /// get without.
+    /// What others get while some streams are not read, between two looks at what they get without.
     fn unread(&self, figures: &mut Figures) -> Result<(), Failure> {
-        let pairs = [
-            (Direction::Up, "read-up", "unread-up"),
-            (Direction::Down, "read-down", "unread-down"),
-        ];
-        let mut unused = Figures::new();
-        for (direction, name, _) in pairs {
-            self.bulk(direction, 1, [name, "cpu"], figures)?;
-        }
-        figures.remove("cpu");
+        let before = self.up_and_down()?;
         let unread = Unread::open(self.running.target(), UNREAD, self.interrupt)?;
-        let result = (|| {
-            for (direction, _, name) in pairs {
-                figures.insert(name, 0.0);
-                self.bulk(direction, 1, [name, "cpu"], figures)?;
-            }
-            self.ping(1, ["unread-p50", "unread-p99"], &mut unused)
-        })();
-        figures.remove("cpu");
-        figures.append(&mut unused);
+        // What stands if the tunnel turns out to be stuck.
+        figures.extend([("unread-up", 0.0), ("unread-down", 0.0)]);
+        figures.extend([("read-up", before.0), ("read-down", before.1)]);
+        let (up, down) = self.up_and_down()?;
+        figures.extend([("unread-up", up), ("unread-down", down)]);
+        self.ping(1, ["unread-p50", "unread-p99"], figures)?;
         drop(unread);
-        result
+        self.running.target().backend.settle(self.interrupt)?;
+        // Before and after, so that a machine that slows down or speeds up does not look like a loss.
+        let after = self.up_and_down()?;
+        figures.insert("read-up", f64::midpoint(before.0, after.0));
+        figures.insert("read-down", f64::midpoint(before.1, after.1));
+        Ok(())
+    }
+
+    fn up_and_down(&self) -> Result<(f64, f64), Failure> {
+        let mut rates = Figures::new();
+        self.bulk(Direction::Up, 1, ["up", "cpu"], &mut rates)?;
+        self.bulk(Direction::Down, 1, ["down", "cpu"], &mut rates)?;
+        let rate = |name| rates.get(name).copied().unwrap_or_default();
+        Ok((rate("up"), rate("down")))
     }
 }

@@ -46,6 +46,9 @@ pub(crate) enum Command {
     /// Move known bytes through each form of our tunnel and compare them
     Check,
     /// Say where one bulk stream's time goes: user and kernel, functions, system calls
+    ///
+    /// Functions need perf and system calls strace. A release build has no names of its own; build
+    /// with `--config profile.release.strip=false --config profile.release.debug=1` to see them.
     Profile(ProfileOptions),
     #[command(hide = true)]
     TunnelGuest,
@@ -53,6 +56,8 @@ pub(crate) enum Command {
     TunnelHost,
     #[command(hide = true)]
     RelayHop,
+    #[command(hide = true)]
+    SpliceHop,
 }
 
 /// What to profile.

@@ -17,11 +17,18 @@ use crate::{
     shuffle::Shuffle,
 };
 
+/// Failures after which a candidate is left out: each may have cost its deadline.
+const MOST_FAILURES: usize = 5;
+
 /// Measures, prints and keeps what was asked for.
 ///
 /// # Errors
 /// `Interrupted`, or when nothing can be measured or kept. A candidate that fails is a result.
 pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
+    if options.record && cfg!(debug_assertions) {
+        let why = "a debug build's figures are not worth keeping: run `cargo run --release`";
+        return Err(Failure::Candidate(why.to_owned()));
+    }
     let chosen = chosen(options)?;
     let interrupt = Interrupt::watch()?;
     raise_descriptor_limit();
@@ -95,6 +102,7 @@ struct Run<'a> {
 struct Contender {
     candidate: Candidate,
     running: Option<Running>,
+    has_worked: bool,
     figures: Figures,
     measured: Measured,
 }
@@ -105,6 +113,7 @@ impl Contender {
         Self {
             candidate: *candidate,
             running: None,
+            has_worked: false,
             figures: Figures::new(),
             measured: Measured {
                 name: candidate.name,
@@ -134,10 +143,12 @@ impl Contender {
             Ok(()) => Ok(()),
             Err(Failure::Interrupted) => Err(Failure::Interrupted),
             Err(failure) => {
-                self.running = None;
                 let text = format!("round {round}, {}: {failure}", measurement.name);
                 report::progress(&format!("{}: {text}", self.candidate.name));
                 self.measured.failures.push(text);
+                if self.measured.failures.len() >= MOST_FAILURES || !self.has_worked {
+                    self.measured.not_measured = Some(format!("it does not work: {failure}"));
+                }
                 Ok(())
             }
         }
@@ -153,6 +164,7 @@ impl Contender {
             Some(running) => running,
             None => self.candidate.start(interrupt)?,
         };
+        self.has_worked = true;
         let subject = Subject {
             running: &running,
             windows,

@@ -79,5 +79,5 @@ pub(super) fn start(
         .arg(format!("{entry}:{target}"))
         .arg(format!("{user}@127.0.0.1"));
     let client = Child::tool(&mut command, "ssh", directory)?;
-    Ok((entry, vec![client, daemon]))
+    Ok((entry, vec![daemon, client]))
 }

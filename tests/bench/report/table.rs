@@ -100,10 +100,10 @@ const CONNECTIONS: &[Column] = &[
     ("PSS before", |results, name| {
         figure(results, name, "idle-pss-before", 1)
     }),
-    ("up, unread ÷ before", |results, name| {
+    ("up, beside unread ÷ without", |results, name| {
         quotient(results, name, "unread-up", "read-up")
     }),
-    ("down, unread ÷ before", |results, name| {
+    ("down, beside unread ÷ without", |results, name| {
         quotient(results, name, "unread-down", "read-down")
     }),
     ("1 B beside unread", |results, name| {
@@ -199,7 +199,7 @@ fn table(results: &Results, columns: &[Column]) -> String {
     let mut head = vec!["candidate".to_owned()];
     head.extend(columns.iter().map(|(title, _)| (*title).to_owned()));
     let mut rows = vec![head];
-    let measured = |one: &&Measured| one.not_measured.is_none();
+    let measured = |one: &&Measured| one.rounds.iter().any(|round| !round.is_empty());
     for one in results.candidates.iter().filter(measured) {
         let mut row = vec![one.name.to_owned()];
         row.extend(
