@@ -22,7 +22,9 @@ use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, process::ExitCode, sync
 use clap::Parser;
 use tracing::Level;
 use tracing_subscriber::{
-    filter::Targets, fmt::writer::MakeWriterExt, layer::SubscriberExt as _,
+    filter::{LevelFilter, Targets},
+    fmt::writer::MakeWriterExt,
+    layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
 
@@ -90,10 +92,18 @@ fn log_to(cli: &Cli) {
     }
 }
 
+/// What the API's client says by itself: an error for each answer that it did not get, which is
+/// what waiting for an API looks like. The ladder says it once.
+const CLIENT_TARGET: &str = "kube_client";
+
 /// `info`, or what `LKC_LOG` says by target, as `info,lkc_guest=debug`. Without the regular
 /// expressions of the usual filter, which would be a good part of the program.
 fn log_filter() -> Targets {
-    let default = || Targets::new().with_default(Level::INFO);
+    let default = || {
+        Targets::new()
+            .with_default(Level::INFO)
+            .with_target(CLIENT_TARGET, LevelFilter::OFF)
+    };
     std::env::var("LKC_LOG").map_or_else(
         |_| default(),
         |text| text.parse().unwrap_or_else(|_| default()),

@@ -20,7 +20,9 @@ use super::process_run::{ProcessRun, started_at};
 use crate::k3s::dropin::{self, Dropin, DropinError};
 use crate::k3s::{K3s, K3sError, K3sPaths, Runner};
 use crate::logs;
-use crate::readiness::{ApiState, K3sState, Ladder, LadderConfig, NetworkState, Observation};
+use crate::readiness::{
+    ApiState, K3sState, Ladder, LadderConfig, NetworkState, Observation, difference,
+};
 
 /// Observations that wait to be folded.
 const QUEUE: usize = 64;
@@ -286,7 +288,11 @@ impl Fold {
             _ => {}
         }
         if self.ladder.handle(observation, Instant::now()) {
-            self.snapshots.send_replace(self.ladder.snapshot());
+            let snapshot = self.ladder.snapshot();
+            let before = self.snapshots.send_replace(Arc::clone(&snapshot));
+            for rung in difference(&before, &snapshot).rungs {
+                tracing::debug!(rung = %rung.rung, state = ?rung.state, rung.detail, "rung");
+            }
         }
     }
 

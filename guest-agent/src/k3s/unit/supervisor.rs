@@ -278,6 +278,7 @@ impl Supervisor {
     }
 
     async fn tell(&mut self, verdict: Verdict) {
+        tracing::info!(unit = %self.unit, ?verdict, "k3s");
         let state = self.state(&verdict).await;
         self.told = Some(verdict);
         let _ = self.observations.send(Observation::K3s(state)).await;
