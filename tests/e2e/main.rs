@@ -4,8 +4,14 @@ use lkc_tests::{Programs, TestEnv, User};
 
 mod cni;
 mod commands;
+mod crashes;
+mod forwards;
+mod hostile;
 mod lifecycle;
 mod refusals;
+mod rotation;
+mod secrets;
+mod terminal;
 mod two_clusters;
 mod waiting;
 

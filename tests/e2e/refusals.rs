@@ -31,7 +31,14 @@ fn a_port_that_somebody_else_has() {
         .redacted_stderr()
         .replace(holder.trim(), "HOLDER")
         .replace(&port, "$PORT");
-    assert_snapshot!(redacted.replace(&(6443 + 1 + index.parse::<u16>().unwrap()).to_string(), "$OTHER"), @"");
+    assert_snapshot!(redacted.replace(&(6443 + 1 + index.parse::<u16>().unwrap()).to_string(), "$OTHER"), @"
+      … sandbox    starting TIME
+      ✗ sandbox    port $PORT of forward api is taken by HOLDER (pid PID)
+    error: port $PORT of forward api is taken by HOLDER (pid PID)
+
+    hint: set index = 0 in lkc.toml, or run lkc-host up --index 0
+    [EOF]
+    ");
     assert!(
         !env.cluster_dir("k3s-dev")
             .join("machine/record.json")
@@ -165,5 +172,12 @@ fn a_kernel_that_allows_no_user_namespaces() {
     go.write_all(b"go\n").unwrap();
     let up = up.finish().exits(11);
     up.explains("user.max_user_namespaces");
-    assert_snapshot!(up.redacted_stderr(), @"");
+    assert_snapshot!(up.redacted_stderr(), @"
+      … sandbox    starting TIME
+      ✗ sandbox    this kernel gives us no user namespace: cannot enter a user namespace: no more of them are allowed
+    error: this kernel gives us no user namespace: cannot enter a user namespace: no more of them are allowed
+
+    hint: allow them with `sudo sysctl user.max_user_namespaces=15000`, or run lkc-host as root
+    [EOF]
+    ");
 }
