@@ -52,9 +52,9 @@ impl Windows {
 
     pub(crate) const QUICK: Self = Self {
         warm_up: Duration::from_millis(100),
-        bulk: Duration::from_millis(350),
-        ping: Duration::from_millis(250),
-        connects: Duration::from_millis(250),
+        bulk: Duration::from_millis(300),
+        ping: Duration::from_millis(200),
+        connects: Duration::from_millis(200),
     };
 }
 

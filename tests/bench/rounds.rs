@@ -1,7 +1,7 @@
 //! The order of things: in each round every measurement visits the candidates in a new order, so
 //! that what the machine does meanwhile meets all of them alike.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -16,6 +16,9 @@ use crate::{
     results::{Measured, Results},
     shuffle::Shuffle,
 };
+
+/// Longest time that the quick form takes.
+const QUICK: Duration = Duration::from_secs(118);
 
 /// Failures after which a candidate is left out: each may have cost its deadline.
 const MOST_FAILURES: usize = 5;
@@ -49,16 +52,24 @@ pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
         measured: chosen.iter().map(Contender::new).collect(),
     };
     let watch = Watch::begin();
-    for round in 1..=options.rounds {
-        report::progress(&format!("round {round} of {}", options.rounds));
-        run.round(round)?;
+    let begin = Instant::now();
+    let mut rounds = 0;
+    while rounds < options.rounds {
+        let round_begin = Instant::now();
+        rounds += 1;
+        report::progress(&format!("round {rounds} of {}", options.rounds));
+        run.round(rounds)?;
+        if options.quick && begin.elapsed() + round_begin.elapsed() > QUICK {
+            report::progress("the next round would not fit into two minutes");
+            break;
+        }
     }
     let candidates = run.measured.into_iter().map(|one| one.measured).collect();
     let results = Results {
         machine: watch.describe(),
         quick: options.quick,
         seed,
-        rounds: options.rounds,
+        rounds,
         candidates,
     };
     report::results(&results);
@@ -184,12 +195,15 @@ impl Run<'_> {
             if self.quick && measurement.fresh && round > 1 {
                 continue;
             }
+            let begin = Instant::now();
             for index in self.shuffle.order(self.measured.len()) {
                 self.interrupt.check()?;
                 if let Some(contender) = self.measured.get_mut(index) {
                     contender.measure(measurement, round, self.windows, self.interrupt)?;
                 }
             }
+            let seconds = begin.elapsed().as_secs_f64();
+            report::progress(&format!("  {}: {seconds:.1} s", measurement.name));
         }
         for contender in &mut self.measured {
             contender.running = None;

@@ -3,7 +3,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -44,18 +44,26 @@ impl Unread {
             let mut stream = connect(target.entry, Work::Hold).map_err(what())?;
             stream.read_exact(&mut [0]).map_err(what())?;
             stream.set_write_timeout(Some(FULL)).map_err(what())?;
-            let buffer = vec![0; BUFFER];
-            interrupt.until("an unread stream is full", FILLING, || {
-                match stream.write(&buffer) {
-                    Err(error) if is_timeout(error.kind()) => Some(Ok(())),
-                    Err(error) => Some(Err(what()(error))),
-                    Ok(_) => None,
-                }
-            })??;
+            fill(&mut stream, interrupt)?;
             streams.push(stream);
         }
         Ok(Self { _streams: streams })
     }
+}
+
+fn fill(stream: &mut TcpStream, interrupt: &Interrupt) -> Result<(), Failure> {
+    let end = Instant::now() + FILLING;
+    let buffer = vec![0; BUFFER];
+    while Instant::now() < end {
+        interrupt.check()?;
+        match stream.write(&buffer) {
+            Err(error) if is_timeout(error.kind()) => return Ok(()),
+            Err(error) => return Err(Failure::to("fill an unread stream")(error)),
+            Ok(_) => {}
+        }
+    }
+    let text = format!("an unread stream still takes bytes after {FILLING:?}");
+    Err(Failure::Candidate(text))
 }
 
 const fn is_timeout(kind: ErrorKind) -> bool {
