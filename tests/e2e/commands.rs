@@ -63,7 +63,6 @@ fn a_full_disk_is_an_error_and_no_bug() {
         &["kubeconfig"],
         &["version"],
         &["completions", "bash"],
-        &["--help"],
     ] {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let outcome = env.lkc(args).stdout(full).run().exits(11);

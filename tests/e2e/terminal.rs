@@ -11,7 +11,7 @@ use crate::PROGRAMS;
 fn up_shows_its_rungs_and_tidies_the_terminal() {
     let env = TestEnv::new(PROGRAMS);
     env.configure_one(&[]);
-    let command = env.lkc(["up"]).env("TERM", "xterm-256color").into_command();
+    let command = env.lkc(["up"]).on_terminal();
     let mut terminal = Session::spawn(command).unwrap();
     terminal.set_expect_timeout(Some(Duration::from_secs(60)));
     let shown = terminal.expect(Eof).unwrap();
@@ -25,11 +25,7 @@ fn up_shows_its_rungs_and_tidies_the_terminal() {
         "✓ api",
         "✓ node",
     ] {
-        assert_eq!(
-            screen.matches(line).count(),
-            1,
-            "{line} in\n{screen}\n{text:?}"
-        );
+        assert_eq!(screen.matches(line).count(), 1, "{line} in\n{screen}");
     }
     assert!(screen.contains("Cluster k3s-dev is up after"), "{screen}");
     assert!(!screen.contains('⠋'), "{screen}");
@@ -43,10 +39,7 @@ fn up_shows_its_rungs_and_tidies_the_terminal() {
 fn delete_asks_first() {
     let env = crate::env_with_cluster(&[]);
     let delete = |answer: &str| {
-        let command = env
-            .lkc(["delete"])
-            .env("TERM", "xterm-256color")
-            .into_command();
+        let command = env.lkc(["delete"]).on_terminal();
         let mut terminal = Session::spawn(command).unwrap();
         terminal.set_expect_timeout(Some(Duration::from_secs(60)));
         terminal.expect("k3s-dev").unwrap();
@@ -58,6 +51,9 @@ fn delete_asks_first() {
     delete("y");
     assert!(!env.cluster_dir("k3s-dev").exists());
 }
+
+/// Columns of a terminal that nobody has sized.
+const WIDTH: usize = 80;
 
 /// What is on the screen in the end: enough of a terminal for what progress bars write.
 fn screen(text: &str) -> String {
@@ -94,6 +90,10 @@ fn screen(text: &str) -> String {
                 }
             }
             _ => {
+                if column == WIDTH {
+                    (row, column) = (row + 1, 0);
+                    lines.resize(lines.len().max(row + 1), Vec::new());
+                }
                 let line = &mut lines[row];
                 line.resize(line.len().max(column + 1), ' ');
                 line[column] = character;

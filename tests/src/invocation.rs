@@ -111,10 +111,18 @@ impl Invocation {
         self
     }
 
-    /// The command for whoever starts it in another way, as in a terminal.
+    /// The command for whoever starts it on a terminal, as whoever runs the tests.
     #[must_use]
-    pub fn into_command(self) -> Command {
-        self.command
+    pub fn on_terminal(self) -> Command {
+        let mut command = Command::new(self.command.get_program());
+        command.args(self.command.get_args()).env_clear();
+        let environment = self.command.get_envs();
+        command.envs(environment.filter_map(|(name, value)| Some((name, value?))));
+        command.env("TERM", "xterm-256color");
+        if let Some(directory) = self.command.get_current_dir() {
+            command.current_dir(directory);
+        }
+        command
     }
 
     /// Runs it to its end.
