@@ -166,14 +166,20 @@ impl Candidate {
     ///
     /// # Errors
     /// When it does not.
-    pub(crate) fn start(&self, interrupt: &Interrupt) -> Result<Running, Failure> {
+    pub(crate) fn start(&self, place: Place, interrupt: &Interrupt) -> Result<Running, Failure> {
         self.available()?;
         let backend = Backend::start()?;
+        let (target, apart) = match place {
+            Place::Here => (backend.address(), None),
+            Place::Apart => {
+                let (child, listening) = Child::ours("backend", &())?;
+                (ours::address(&listening)?, Some(child))
+            }
+        };
         let directory = tempfile::Builder::new()
             .prefix("lkc-bench-")
             .tempdir()
             .map_err(Failure::to("make a temporary directory"))?;
-        let target = backend.address();
         let path = directory.path();
         let (entry, children) = match self.kind {
             Kind::Direct => (target, Vec::new()),
@@ -188,11 +194,21 @@ impl Candidate {
             entry,
             children,
             backend,
+            _apart: apart,
             _directory: directory,
         };
         running.wait_until_it_works(interrupt)?;
         Ok(running)
     }
+}
+
+/// Where the backend is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In this process, which can see what arrives.
+    Here,
+    /// In another, so that each has descriptors for its half of the connections.
+    Apart,
 }
 
 /// A candidate that is running; it ends when this is dropped.
@@ -201,6 +217,7 @@ pub(crate) struct Running {
     entry: SocketAddr,
     children: Vec<Child>,
     backend: Backend,
+    _apart: Option<Child>,
     _directory: TempDir,
 }
 

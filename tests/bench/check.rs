@@ -2,7 +2,7 @@
 
 use crate::{
     Failure,
-    candidates::CANDIDATES,
+    candidates::{CANDIDATES, Place},
     interrupt::Interrupt,
     load::{check_integrity, ping},
     report,
@@ -16,7 +16,7 @@ const LENGTHS: [u32; 7] = [0, 1, 4095, 65_536, 65_537, 262_145, 1_000_003];
 pub(crate) fn run() -> Result<(), Failure> {
     let interrupt = Interrupt::watch()?;
     for candidate in CANDIDATES.iter().filter(|candidate| candidate.is_ours()) {
-        let running = candidate.start(&interrupt)?;
+        let running = candidate.start(Place::Here, &interrupt)?;
         let target = running.target();
         for length in LENGTHS {
             check_integrity(target, length)?;

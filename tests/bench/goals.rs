@@ -121,6 +121,18 @@ const GOALS: &[Goal] = &[
         },
     },
     Goal {
+        what: "10,000 open streams, both processes (PSS)",
+        bound: Bound::AtMost(160.0),
+        unit: " MiB",
+        value: |results| results.spread(OURS, "open-pss"),
+    },
+    Goal {
+        what: "of these, lost",
+        bound: Bound::AtMost(0.0),
+        unit: "",
+        value: |results| results.spread(OURS, "open-lost"),
+    },
+    Goal {
         what: "encrypted link, one stream, against two socat hops",
         bound: Bound::AtLeast(1.7),
         unit: "×",

@@ -11,6 +11,7 @@
 //!
 //! The load runs on plain threads in this process; every candidate runs in processes of its own.
 
+mod backend_apart;
 mod bare_relay;
 mod candidates;
 mod check;
@@ -58,6 +59,7 @@ fn run(options: Options) -> Result<(), Failure> {
         Some(Command::TunnelHost) => tunnel::host(),
         Some(Command::RelayHop) => bare_relay::run(),
         Some(Command::SpliceHop) => splice_relay::run(),
+        Some(Command::Backend) => backend_apart::run(),
         Some(Command::Check) => check::run(),
         Some(Command::Profile(wanted)) => profile::run(&wanted),
         None if options.run.list => {

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     Failure,
-    candidates::Running,
+    candidates::{Place, Running},
     interrupt::Interrupt,
     load::{Bulk, Direction, Idle, Unread, connects_per_second, ping},
     statistics::quantile,
@@ -22,6 +22,9 @@ const MANY: u32 = 16;
 
 /// Connections that do nothing.
 const IDLE: u32 = 1000;
+
+/// Open streams that a link has to bear.
+const OPEN: u32 = 10_000;
 
 /// Unread streams each way.
 const UNREAD: u32 = 4;
@@ -64,6 +67,8 @@ pub(crate) struct Measurement {
     pub(crate) name: &'static str,
     /// Whether it needs a candidate that has done nothing before, and is for itself.
     pub(crate) fresh: bool,
+    /// Where the backend has to be; what needs it apart is measured of ours only.
+    pub(crate) place: Place,
     pub(crate) measure: fn(&Subject<'_>, &mut Figures) -> Result<(), Failure>,
 }
 
@@ -129,6 +134,12 @@ pub(crate) const MEASUREMENTS: &[Measurement] = &[
     measurement("unread streams", true, |subject, figures| {
         subject.unread(figures)
     }),
+    Measurement {
+        name: "10,000 open streams",
+        fresh: true,
+        place: Place::Apart,
+        measure: |subject, figures| subject.open_many(figures),
+    },
 ];
 
 const fn measurement(
@@ -139,6 +150,7 @@ const fn measurement(
     Measurement {
         name,
         fresh,
+        place: Place::Here,
         measure,
     }
 }
@@ -208,6 +220,14 @@ impl Subject<'_> {
             figures.insert("idle-pss", memory.proportional as f64 / MIB);
             figures.insert("idle-pss-before", before.proportional as f64 / MIB);
         }
+        Ok(())
+    }
+
+    fn open_many(&self, figures: &mut Figures) -> Result<(), Failure> {
+        let idle = Idle::open(self.running.target(), OPEN, self.interrupt)?;
+        let memory = Memory::of(&self.running.processes());
+        figures.insert("open-pss", memory.proportional as f64 / MIB);
+        figures.insert("open-lost", idle.lost() as f64);
         Ok(())
     }
 

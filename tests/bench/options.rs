@@ -58,6 +58,8 @@ pub(crate) enum Command {
     RelayHop,
     #[command(hide = true)]
     SpliceHop,
+    #[command(hide = true)]
+    Backend,
 }
 
 /// What to profile.

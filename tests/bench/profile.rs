@@ -13,7 +13,7 @@ use nix::{
 
 use crate::{
     Failure,
-    candidates::Candidate,
+    candidates::{Candidate, Place},
     children::{Child, find_tool},
     interrupt::Interrupt,
     load::Bulk,
@@ -30,7 +30,7 @@ const LINES: usize = 40;
 pub(crate) fn run(options: &ProfileOptions) -> Result<(), Failure> {
     let interrupt = Interrupt::watch()?;
     let candidate = Candidate::named(&options.candidate)?;
-    let running = candidate.start(&interrupt)?;
+    let running = candidate.start(Place::Here, &interrupt)?;
     let _bulk = Bulk::start(
         running.target(),
         options.direction,

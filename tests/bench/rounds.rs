@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{
     Failure,
-    candidates::{CANDIDATES, Candidate, Running},
+    candidates::{CANDIDATES, Candidate, Place, Running},
     interrupt::Interrupt,
     machine::Watch,
     measurement::{Figures, MEASUREMENTS, Measurement, Subject, Windows},
@@ -144,7 +144,8 @@ impl Contender {
         windows: Windows,
         interrupt: &Interrupt,
     ) -> Result<(), Failure> {
-        if self.measured.not_measured.is_some() {
+        let ours_only = measurement.place == Place::Apart;
+        if self.measured.not_measured.is_some() || ours_only && !self.candidate.is_ours() {
             return Ok(());
         }
         if measurement.fresh {
@@ -173,7 +174,7 @@ impl Contender {
     ) -> Result<(), Failure> {
         let running = match self.running.take() {
             Some(running) => running,
-            None => self.candidate.start(interrupt)?,
+            None => self.candidate.start(measurement.place, interrupt)?,
         };
         self.has_worked = true;
         let subject = Subject {
@@ -191,8 +192,9 @@ impl Contender {
 impl Run<'_> {
     fn round(&mut self, round: u32) -> Result<(), Failure> {
         for measurement in MEASUREMENTS {
-            // They take longest, and differ least from round to round.
-            if self.quick && measurement.fresh && round > 1 {
+            // What begins anew takes longest, and differs least from round to round.
+            let long = measurement.fresh && round > 1 || measurement.place == Place::Apart;
+            if self.quick && long {
                 continue;
             }
             let begin = Instant::now();

@@ -1,6 +1,9 @@
 //! Connections that do nothing.
 
-use std::{io::Read, net::TcpStream};
+use std::{
+    io::{ErrorKind, Read},
+    net::TcpStream,
+};
 
 use super::{
     Target,
@@ -11,7 +14,7 @@ use crate::{Failure, interrupt::Interrupt};
 /// Open connections, closed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Idle {
-    _streams: Vec<TcpStream>,
+    streams: Vec<TcpStream>,
 }
 
 impl Idle {
@@ -32,6 +35,18 @@ impl Idle {
             stream.read_exact(&mut [0]).map_err(what())?;
             streams.push(stream);
         }
-        Ok(Self { _streams: streams })
+        Ok(Self { streams })
+    }
+
+    /// How many of them have ended by themselves.
+    pub(crate) fn lost(&self) -> usize {
+        let lost = |stream: &&TcpStream| {
+            let look = stream
+                .set_nonblocking(true)
+                .and_then(|()| stream.peek(&mut [0]));
+            // One that stands has nothing to say.
+            !look.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        };
+        self.streams.iter().filter(lost).count()
     }
 }

@@ -100,6 +100,9 @@ const CONNECTIONS: &[Column] = &[
     ("PSS before", |results, name| {
         figure(results, name, "idle-pss-before", 1)
     }),
+    ("10,000 open, PSS MiB", |results, name| {
+        figure(results, name, "open-pss", 1)
+    }),
     ("up, beside unread ÷ without", |results, name| {
         quotient(results, name, "unread-up", "read-up")
     }),
@@ -138,8 +141,13 @@ fn write_page(results: &Results, text: &mut String) -> std::fmt::Result {
     )?;
     writeln!(
         text,
-        "{}{} rounds, seed {}. Medians, least–most in brackets; ratios are of the same round.",
-        if results.quick { "Quick form. " } else { "" },
+        "{}{} rounds, seed {}. Medians, least–most in brackets; ratios are of the same round. Memory is that of the \
+         processes, not of the kernel's sockets.",
+        if results.quick {
+            "Quick form: one round of what takes long, no 10,000 streams. "
+        } else {
+            ""
+        },
         results.rounds,
         results.seed
     )?;
