@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use goal::{Goal, ObjectGoal};
 pub use status::{
     ClusterStatus, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus, Phase,
-    StepStatus,
+    ProbeStatus, StepStatus,
 };
 
 use crate::{

@@ -17,6 +17,7 @@ mod kubeconfig_task;
 mod lock;
 mod log;
 mod machine_tasks;
+mod probe;
 mod provision;
 mod reporter;
 mod shell;

@@ -11,7 +11,7 @@ mod node;
 mod pem;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{path::Path, time::SystemTime};
 

@@ -1,7 +1,7 @@
 //! What the user sees. Nothing else in this program prints.
 //!
 //! Results go to stdout, talk to stderr. What is said is made by pure functions of a status or an
-//! error (`steps`, `closing`, `table`, `report`); this file decides where it goes, [`progress`] when.
+//! error (`steps`, `closing`, `table`, `report`); this file decides where it goes, `progress` when.
 
 mod closing;
 mod events;

@@ -34,7 +34,7 @@ fn a_port_that_somebody_else_has() {
     // Which index is free depends on what else runs on this host.
     let (hints, rest): (Vec<_>, Vec<_>) = redacted
         .lines()
-        .partition(|line| line.starts_with("hint: set index = "));
+        .partition(|line| line.starts_with("hint: set `index = "));
     assert_eq!(hints.len(), 1, "{up}");
     assert_snapshot!(rest.join("\n"), @"
       … sandbox    starting TIME

@@ -10,7 +10,11 @@ mod objects;
 #[cfg(test)]
 mod tests;
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -35,6 +39,7 @@ const GOODBYE: std::time::Duration = std::time::Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Server {
     listener: UnixListener,
+    path: PathBuf,
     uid: u32,
 }
 
@@ -54,10 +59,15 @@ impl Server {
             )
         })?;
         let uid = paths.uid();
-        Ok(Self { listener, uid })
+        Ok(Self {
+            listener,
+            path,
+            uid,
+        })
     }
 
-    /// Serves clients until `stop` is cancelled.
+    /// Serves clients until `stop` is cancelled, and then removes the socket: the caller still holds
+    /// the daemon's lock, so the path is still ours.
     pub async fn serve(self, handle: Handle, stop: &CancellationToken) {
         let clients = TaskTracker::new();
         let accepting = async {
@@ -78,6 +88,9 @@ impl Server {
             }
         };
         stop.run_until_cancelled(accepting).await;
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(%error, "cannot remove the control socket");
+        }
         clients.close();
         let _ = tokio::time::timeout(GOODBYE, clients.wait()).await;
     }

@@ -142,6 +142,22 @@ pub struct ForwardStatus {
     pub received_bytes: u64,
     /// The last failure with its layer: `target: connection refused`.
     pub last_error: Option<String>,
+    /// What the last probe of it found; only the cluster's API is probed.
+    pub probe: Option<ProbeStatus>,
+}
+
+/// What a probe found: a connection through the forward's own listener that checks whether this
+/// cluster's certificate authority answers at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeStatus {
+    /// Whether it does.
+    pub ok: bool,
+    /// What was found; where it failed, the layer first: `target: connection refused`.
+    pub detail: String,
+    /// Milliseconds from the connect to the end of the TLS handshake, where there was one.
+    pub latency_ms: Option<u64>,
+    /// Milliseconds since 1970 when it ended.
+    pub checked_unix_ms: u64,
 }
 
 /// Whether a forward listens.

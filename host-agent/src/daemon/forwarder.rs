@@ -7,15 +7,21 @@
 mod connection;
 mod counters;
 mod listener;
+mod own;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(super) use counters::ForwardCounters;
-use counters::Layer;
+pub(super) use counters::{ForwardCounters, Layer};
 pub(super) use listener::{BindError, bind};
+pub(super) use own::{OwnConnection, OwnConnections};
 
 use super::guest_link::LinkSlot;
 use crate::config::ForwardSpec;
@@ -38,7 +44,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Forwarder {
     spec: Arc<ForwardSpec>,
     counters: Arc<ForwardCounters>,
+    way_in: WayIn,
     token: CancellationToken,
+}
+
+/// How the daemon itself connects to a forward, as any client would.
+#[derive(Debug, Clone)]
+pub(super) struct WayIn {
+    /// Where each of the listeners is reached from this host.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// To say beforehand that a connection is ours.
+    pub(super) own: Arc<OwnConnections>,
 }
 
 impl Forwarder {
@@ -49,9 +65,12 @@ impl Forwarder {
         links: &LinkSlot,
         tasks: &TaskTracker,
     ) -> Self {
+        let addresses = listeners.iter().filter_map(reached_at).collect();
+        let own = Arc::default();
         let forwarder = Self {
             spec: Arc::new(spec),
             counters: Arc::default(),
+            way_in: WayIn { addresses, own },
             token: CancellationToken::new(),
         };
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -60,6 +79,7 @@ impl Forwarder {
                 listener,
                 permits: Arc::clone(&permits),
                 tasks: tasks.clone(),
+                own: Arc::clone(&forwarder.way_in.own),
                 connection: Connection {
                     spec: Arc::clone(&forwarder.spec),
                     counters: Arc::clone(&forwarder.counters),
@@ -80,6 +100,26 @@ impl Forwarder {
     pub(super) fn counters(&self) -> &Arc<ForwardCounters> {
         &self.counters
     }
+
+    pub(super) const fn way_in(&self) -> &WayIn {
+        &self.way_in
+    }
+
+    /// Cancelled when the forward is closed.
+    pub(super) fn closed(&self) -> CancellationToken {
+        self.token.child_token()
+    }
+}
+
+/// Where a client on this host connects to a listener; one on every address is met on loopback.
+fn reached_at(listener: &TcpListener) -> Option<SocketAddr> {
+    let mut address = listener.local_addr().ok()?;
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    Some(address)
 }
 
 impl Drop for Forwarder {
@@ -93,6 +133,7 @@ struct Door {
     listener: TcpListener,
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
+    own: Arc<OwnConnections>,
     connection: Connection,
 }
 
@@ -106,11 +147,15 @@ impl Door {
                     return;
                 };
                 match self.listener.accept().await {
-                    Ok((tcp, _)) => {
-                        let connection = self.connection.clone();
+                    Ok((tcp, peer)) => {
+                        let mut connection = self.connection.clone();
+                        let taken = self.own.take(peer);
+                        if let Some(taken) = &taken {
+                            connection.counters = Arc::clone(&taken.counters);
+                        }
                         self.tasks.spawn(async move {
                             connection.serve(tcp).await;
-                            drop(permit);
+                            drop((permit, taken));
                         });
                     }
                     Err(error) if is_one_connections(&error) => {}
@@ -139,4 +184,4 @@ fn is_one_connections(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -60,7 +60,8 @@ fn keep(paths: &Paths, spec: &ClusterSpec, values: &KubeconfigValues) -> Report 
     match entry.write(&path) {
         Ok(written) => {
             tracing::info!(cluster = %spec.name, written, "kubeconfig is current");
-            Report::KubeconfigWritten(path)
+            let identity = Arc::new(entry.identity().clone());
+            Report::KubeconfigWritten { path, identity }
         }
         Err(error) => Report::KubeconfigFailed(chain(&error)),
     }

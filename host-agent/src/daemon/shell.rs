@@ -261,6 +261,12 @@ impl Shell {
             Task::FollowKubeconfig { link, spec } => {
                 hands.follow_kubeconfig(paths, link, spec, &reporter)
             }
+            Task::ProbeApi {
+                number,
+                forward,
+                identity,
+            } => hands.probe_api(number, &forward, &identity, reporter),
+            Task::StopProbing => hands.stop_probing(),
             Task::RemoveFiles(spec) => hands.remove_files(paths, spec, &reporter),
         }
     }

@@ -19,6 +19,7 @@
 mod change;
 mod cluster;
 mod ladder;
+mod probes;
 #[cfg(test)]
 mod property;
 #[cfg(test)]
@@ -31,8 +32,9 @@ use lkc_protocol::message::{Change, Snapshot};
 use crate::{
     carrier::Carrier,
     config::{ClusterName, ClusterSpec, ForwardSpec, check_against},
-    control::{ClusterStatus, Failure},
+    control::{ClusterStatus, Failure, ProbeStatus},
     error::{CommandError, Kind},
+    kubeconfig::ServerIdentity,
 };
 use cluster::Cluster;
 
@@ -193,13 +195,34 @@ pub enum Report {
         change: Change,
     },
     /// The kubeconfig is on disk.
-    KubeconfigWritten(PathBuf),
+    KubeconfigWritten {
+        /// Where.
+        path: PathBuf,
+        /// What the cluster's API is recognised by, as the kubeconfig has it.
+        identity: Arc<ServerIdentity>,
+    },
     /// The kubeconfig could not be built or written.
     KubeconfigFailed(String),
+    /// The forward of the API was probed.
+    Probed {
+        /// Which of the probings that began.
+        number: u64,
+        /// What was found.
+        probed: Probed,
+    },
     /// Everything that the cluster left is removed.
     FilesRemoved,
     /// Something of it could not be removed.
     RemoveFailed(Failure),
+}
+
+/// What a probe of the API's forward found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// For everybody.
+    pub status: ProbeStatus,
+    /// Why it is not well, when it is not.
+    pub failure: Option<Failure>,
 }
 
 /// What to do. The order of a list is the order to do it in.
@@ -295,6 +318,17 @@ pub enum Task {
         /// Names and port of the kubeconfig.
         spec: Arc<ClusterSpec>,
     },
+    /// Probe the forward of the API, now and then again and again, and no longer as before.
+    ProbeApi {
+        /// Comes back with the reports.
+        number: u64,
+        /// The forward, which listens.
+        forward: ForwardSpec,
+        /// What has to answer.
+        identity: Arc<ServerIdentity>,
+    },
+    /// Stop probing.
+    StopProbing,
     /// Remove all that the cluster left.
     RemoveFiles(Arc<ClusterSpec>),
 }
@@ -323,6 +357,21 @@ pub struct View {
     pub wanted: bool,
     /// What keeps it from going on without somebody's help.
     pub failure: Option<Failure>,
+    /// Whether its API answers on this host.
+    pub api: ApiCheck,
+}
+
+/// Whether the API that answers on this host is this cluster's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiCheck {
+    /// There is nothing to probe: no forward of the API listens, or there are no credentials.
+    None,
+    /// No probe has succeeded yet; with what the last one found.
+    Awaited(Option<String>),
+    /// It is. A probe that failed since, for whatever may pass, does not change that.
+    Verified,
+    /// Something else answers, again and again.
+    Failed(Failure),
 }
 
 /// Every cluster of this user.

@@ -50,6 +50,11 @@ impl Pki {
     }
 }
 
+/// What some cluster is recognised by.
+pub(crate) fn identity() -> ServerIdentity {
+    ServerIdentity::from_values(&Pki::new().without_credentials()).unwrap()
+}
+
 pub(super) fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
 }

@@ -156,7 +156,13 @@ mod tests {
                   "failed": 1,
                   "sent_bytes": 2048,
                   "received_bytes": 5242880,
-                  "last_error": "target: connection refused"
+                  "last_error": "target: connection refused",
+                  "probe": {
+                    "ok": true,
+                    "detail": "this cluster answers on this host",
+                    "latency_ms": 3,
+                    "checked_unix_ms": 1767225600000
+                  }
                 }
               ],
               "kubeconfig": "/home/u/.local/state/lkc/clusters/k3s-dev/kubeconfig",

@@ -6,7 +6,7 @@ use crate::{
     config::{ClusterName, Driver},
     control::{
         ClusterStatus, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus, Phase,
-        StepStatus,
+        ProbeStatus, StepStatus,
     },
 };
 
@@ -143,5 +143,11 @@ fn forward(name: &str, host: u16, guest: u16) -> ForwardStatus {
         sent_bytes: 2048,
         received_bytes: 5 << 20,
         last_error: Some("target: connection refused".into()),
+        probe: (name == "api").then(|| ProbeStatus {
+            ok: true,
+            detail: "this cluster answers on this host".into(),
+            latency_ms: Some(3),
+            checked_unix_ms: 1_767_225_600_000,
+        }),
     }
 }

@@ -7,7 +7,7 @@ use lkc_protocol::message::{Rung, RungState};
 use super::{Paint, forwards::forward_table, steps};
 use crate::{
     config::ForwardSpec,
-    control::{ClusterStatus, Goal, LinkState, Phase},
+    control::{ClusterStatus, ForwardStatus, Goal, LinkState, Phase, ProbeStatus},
     sanitize,
 };
 
@@ -78,6 +78,9 @@ pub fn cluster_view(cluster: &ClusterStatus, paint: Paint, width: usize) -> Stri
         (Some(path), None) => field("kubeconfig", &path.display().to_string()),
         (None, None) => field("kubeconfig", "not written yet"),
     }
+    if let Some(probe) = api_forward(cluster).and_then(|forward| forward.probe.as_ref()) {
+        field("api", &probed(probe));
+    }
     text.push_str("\nSteps\n");
     for row in steps::rows(cluster, &[Goal::Rung(Rung::System)]) {
         let _ = writeln!(text, "{}", row.line(paint, width, "…", None));
@@ -136,15 +139,25 @@ fn rung_reached(cluster: &ClusterStatus) -> String {
 }
 
 fn api(cluster: &ClusterStatus) -> String {
-    let forward = cluster
-        .forwards
-        .iter()
-        .find(|forward| forward.name == ForwardSpec::API);
-    let listen = forward.and_then(|forward| forward.listen.first());
+    let listen = api_forward(cluster).and_then(|forward| forward.listen.first());
     listen.map_or_else(
         || "-".to_owned(),
         |address| format!("https://{}", sanitize::line(address)),
     )
+}
+
+fn api_forward(cluster: &ClusterStatus) -> Option<&ForwardStatus> {
+    let mut forwards = cluster.forwards.iter();
+    forwards.find(|forward| forward.name == ForwardSpec::API)
+}
+
+fn probed(probe: &ProbeStatus) -> String {
+    let detail = sanitize::line(&probe.detail);
+    match (probe.ok, probe.latency_ms) {
+        (true, Some(latency)) => format!("{detail} ({latency} ms)"),
+        (true, None) => detail,
+        (false, _) => format!("does not answer on this host: {detail}"),
+    }
 }
 
 /// The first step that is not ready, with its reason; what is simulated when all are.

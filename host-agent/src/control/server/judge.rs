@@ -5,7 +5,7 @@ use lkc_protocol::message::{Cni, Rung, RungState};
 use crate::{
     config::ClusterName,
     control::{ClusterStatus, Failure, Phase, StepStatus},
-    daemon::state::{View, unknown_cluster},
+    daemon::state::{ApiCheck, View, unknown_cluster},
     error::Kind,
 };
 
@@ -19,7 +19,7 @@ pub(super) struct Aim {
     pub(super) run: u64,
     /// The rung.
     pub(super) rung: Rung,
-    /// Whether the kubeconfig has to be there too.
+    /// Whether the kubeconfig has to be there too, and the API to answer on this host.
     pub(super) kubeconfig: bool,
 }
 
@@ -38,10 +38,16 @@ impl Aim {
             return Verdict::Failed(unknown_cluster(&self.cluster));
         };
         let this_run = view.run >= self.run;
-        if this_run && self.is_reached(&view.status) {
+        if this_run && self.is_reached(view) {
             return Verdict::Reached;
         }
         if let Some(failure) = &view.failure {
+            return Verdict::Failed(failure.clone());
+        }
+        if this_run
+            && self.needs_api()
+            && let ApiCheck::Failed(failure) = &view.api
+        {
             return Verdict::Failed(failure.clone());
         }
         if !view.wanted {
@@ -66,7 +72,13 @@ impl Aim {
                 format!("{} is {}{}", step.name, step.state, colon(&step.detail)),
                 Some(step),
             ),
-            None => ("the kubeconfig has not come".to_owned(), None),
+            None => match &view.api {
+                ApiCheck::Awaited(Some(found)) => (
+                    format!("its API does not answer on this host: {found}"),
+                    None,
+                ),
+                _ => ("the kubeconfig has not come".to_owned(), None),
+            },
         };
         Failure {
             kind: Kind::Timeout,
@@ -104,18 +116,24 @@ impl Aim {
         }
     }
 
-    fn is_reached(&self, status: &ClusterStatus) -> bool {
+    /// Whether a client of this host has to be able to reach the API.
+    fn needs_api(&self) -> bool {
+        self.kubeconfig && self.rung >= Rung::Api
+    }
+
+    fn is_reached(&self, view: &View) -> bool {
+        let status = &view.status;
         let phase = match self.rung {
             // What the guest told before it was configured may be of another configuration.
             Rung::Agent | Rung::Network => matches!(status.phase, Phase::Starting | Phase::Up),
             _ => status.phase == Phase::Up,
         };
-        let kubeconfig = !self.kubeconfig
-            || self.rung < Rung::Api
-            || status.kubeconfig.is_some()
-            || status.kubeconfig_error.is_some();
+        let usable = !self.needs_api()
+            || status.kubeconfig_error.is_some()
+            || (status.kubeconfig.is_some()
+                && matches!(view.api, ApiCheck::None | ApiCheck::Verified));
         phase
-            && kubeconfig
+            && usable
             && self
                 .steps(status)
                 .all(|step| step.state == RungState::Ready)
@@ -198,7 +216,7 @@ pub(super) fn seconds(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::state::tests::up_view;
+    use crate::daemon::state::tests::{failure, up_view};
 
     fn aim(rung: Rung) -> Aim {
         Aim {
@@ -265,6 +283,36 @@ mod tests {
         );
         view.status.kubeconfig_error = Some("no".to_owned());
         assert_eq!(up.judge(Some(&view)), Verdict::Reached);
+    }
+
+    #[test]
+    fn up_waits_until_its_own_cluster_answers_on_this_host() {
+        let up = Aim {
+            kubeconfig: true,
+            ..aim(Rung::Api)
+        };
+        let mut view = up_view();
+        view.status.kubeconfig = Some("/kubeconfig".into());
+        assert_eq!(up.judge(Some(&view)), Verdict::Waiting);
+        view.api = ApiCheck::Awaited(Some("target: connection refused".to_owned()));
+        assert_eq!(up.judge(Some(&view)), Verdict::Waiting);
+        assert_eq!(
+            up.timed_out(Some(&view), 500).message,
+            "k3s-dev did not reach api within 500 ms: its API does not answer on this host: target: connection refused"
+        );
+        let foreign = failure(Kind::Conflict, "another process answers");
+        view.api = ApiCheck::Failed(foreign.clone());
+        assert_eq!(up.judge(Some(&view)), Verdict::Failed(foreign));
+        let below = Aim {
+            rung: Rung::K3s,
+            ..up.clone()
+        };
+        assert_eq!(below.judge(Some(&view)), Verdict::Reached);
+        assert_eq!(aim(Rung::Api).judge(Some(&view)), Verdict::Reached);
+        for usable in [ApiCheck::Verified, ApiCheck::None] {
+            view.api = usable;
+            assert_eq!(up.judge(Some(&view)), Verdict::Reached);
+        }
     }
 
     #[test]

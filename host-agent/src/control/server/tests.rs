@@ -89,6 +89,7 @@ impl Bench {
         self.stop.cancel();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         timeout(LIMIT, all).await.expect("the daemon does not end");
+        assert!(!self.paths.control_socket().exists(), "a socket is left");
     }
 }
 

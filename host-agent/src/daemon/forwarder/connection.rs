@@ -9,6 +9,7 @@ use lkc_protocol::{
     relay::{RelayEnd, relay, reset_tcp},
 };
 use tokio::{
+    io::Interest,
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
@@ -51,7 +52,7 @@ impl Connection {
             .total
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let _open = ForwardCounters::hold(&counters.open);
-        match self.dial().await {
+        match self.dial(&tcp).await {
             Ok(stream) => {
                 drop(self.links);
                 let end = relay(tcp, stream, &counters.bytes).await;
@@ -82,7 +83,7 @@ impl Connection {
     }
 
     /// A stream to the target, over the link that stands or the next one.
-    async fn dial(&self) -> Result<Stream, Refused> {
+    async fn dial(&self, tcp: &TcpStream) -> Result<Stream, Refused> {
         let request = Dial {
             network: DialNetwork::Tcp,
             host: self.spec.guest_host.clone(),
@@ -90,7 +91,7 @@ impl Connection {
         };
         let deadline = Instant::now() + self.park;
         loop {
-            let link = self.link_before(deadline).await?;
+            let link = self.link_before(deadline, tcp).await?;
             match timeout(DIAL_DEADLINE, link.request(&request)).await {
                 Ok(Ok((_, stream))) => return Ok(stream),
                 // Nothing of the client's has been sent yet, so the next link may try.
@@ -108,8 +109,10 @@ impl Connection {
         }
     }
 
-    /// The link that stands; without one the connection is parked until there is.
-    async fn link_before(&self, deadline: Instant) -> Result<Link, Refused> {
+    /// The link that stands; without one the connection is parked until there is. A client that
+    /// resets its connection meanwhile is let go of; one that closes it cannot be told from one that
+    /// has only finished sending, and keeps its place.
+    async fn link_before(&self, deadline: Instant, tcp: &TcpStream) -> Result<Link, Refused> {
         let stands = |slot: &Option<ActiveLink>| {
             let active = slot.as_ref()?;
             (!active.link.is_closed()).then(|| active.link.clone())
@@ -124,7 +127,16 @@ impl Connection {
             slot.ok().and_then(|slot| stands(&slot))
         };
         let waiting = timeout_at(deadline, arrival);
-        let why = match self.token.run_until_cancelled(waiting).await {
+        let waited = tokio::select! {
+            biased;
+            waited = self.token.run_until_cancelled(waiting) => waited,
+            _ = tcp.ready(Interest::ERROR) => return Err(Refused {
+                layer: Layer::Host,
+                by_target: false,
+                why: "the client gave up while its connection was parked".to_owned(),
+            }),
+        };
+        let why = match waited {
             Some(Ok(Some(link))) => return Ok(link),
             Some(Ok(None)) | None => "the forward was closed".to_owned(),
             Some(Err(_)) => format!("no link to the guest within {} ms", self.park.as_millis()),

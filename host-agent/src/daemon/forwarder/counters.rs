@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -45,7 +45,7 @@ pub(in super::super) struct ForwardCounters {
     refused: AtomicU64,
     failed: AtomicU64,
     pub(super) bytes: relay::Counters,
-    last_error: Mutex<Option<String>>,
+    last_failure: Mutex<Option<(Layer, String)>>,
 }
 
 impl ForwardCounters {
@@ -62,11 +62,29 @@ impl ForwardCounters {
     }
 
     fn note(&self, layer: Layer, why: &str) {
-        let text = format!("{layer}: {}", sanitize::line(why));
-        *self
-            .last_error
+        *self.lock_last() = Some((layer, sanitize::line(why)));
+    }
+
+    /// The layer of the last failure and what it was.
+    pub(in super::super) fn last_failure(&self) -> Option<(Layer, String)> {
+        self.lock_last().clone()
+    }
+
+    /// Whether a connection waits for a link now.
+    pub(in super::super) fn is_parked(&self) -> bool {
+        self.parked.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether bytes of a client went into the guest, which they do only once the guest has
+    /// answered a dial.
+    pub(in super::super) fn has_sent(&self) -> bool {
+        self.bytes.sent.load(Ordering::Relaxed) > 0
+    }
+
+    fn lock_last(&self) -> MutexGuard<'_, Option<(Layer, String)>> {
+        self.last_failure
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(text);
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts one up until the guard is dropped.
@@ -85,12 +103,8 @@ impl ForwardCounters {
         status.failed = load(&self.failed);
         status.sent_bytes = load(&self.bytes.sent);
         status.received_bytes = load(&self.bytes.received);
-        let last_error = self
-            .last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(error) = last_error.as_ref() {
-            status.last_error = Some(error.clone());
+        if let Some((layer, why)) = self.last_failure() {
+            status.last_error = Some(format!("{layer}: {why}"));
         }
     }
 }

@@ -10,6 +10,7 @@ use lkc_protocol::{
     identity::Identity,
     link::{self, Encrypt, Incoming, Link, LinkOptions},
     message::{AnyRequest, Dial, Dialled},
+    relay::{Counters, relay},
     session::Limits,
 };
 use tokio::{
@@ -28,18 +29,20 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// What the guest of a test does with a dial.
 #[derive(Debug, Clone, Copy)]
-enum Guest {
+pub(in super::super) enum Guest {
     /// Sends back what comes.
     Echoes,
     /// Says that nobody listens there.
     Refuses,
     /// Accepts, sends a few bytes and breaks the connection.
     Breaks,
+    /// Connects to this address and passes bytes on.
+    LeadsTo(SocketAddr),
 }
 
 /// A forward on a free port, its link slot, and every task of the test.
-struct Bench {
-    forwarder: Forwarder,
+pub(in super::super) struct Bench {
+    pub(in super::super) forwarder: Forwarder,
     address: SocketAddr,
     slot: watch::Sender<Option<ActiveLink>>,
     tasks: TaskTracker,
@@ -48,7 +51,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(in super::super) fn new() -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -67,7 +70,7 @@ impl Bench {
     }
 
     /// Fills the slot with a new link to a guest of this kind.
-    async fn link(&mut self, guest: Guest) -> Link {
+    pub(in super::super) async fn link(&mut self, guest: Guest) -> Link {
         let (host_end, guest_end) = tokio::io::duplex(64 * 1024);
         let host = Arc::new(Identity::generate().unwrap());
         let node = Arc::new(Identity::generate().unwrap());
@@ -101,7 +104,7 @@ impl Bench {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    fn status(&self) -> ForwardStatus {
+    pub(in super::super) fn status(&self) -> ForwardStatus {
         let mut status = ForwardStatus {
             name: String::new(),
             listen: Vec::new(),
@@ -115,13 +118,14 @@ impl Bench {
             sent_bytes: 0,
             received_bytes: 0,
             last_error: None,
+            probe: None,
         };
         self.forwarder.counters().show(&mut status);
         status
     }
 
     /// Closes everything; fails when a task is left.
-    async fn close(self) {
+    pub(in super::super) async fn close(self) {
         drop(self.forwarder);
         if let Some(active) = self.slot.borrow().as_ref() {
             active.link.close();
@@ -172,6 +176,11 @@ async fn serve(mut incoming: Incoming, guest: Guest) {
         let address = "127.0.0.1:80".to_owned();
         let mut stream = request.accept::<Dial>(&Dialled { address });
         streams.spawn(async move {
+            if let Guest::LeadsTo(target) = guest {
+                let tcp = TcpStream::connect(target).await.unwrap();
+                relay(tcp, stream, &Counters::default()).await;
+                return;
+            }
             if matches!(guest, Guest::Breaks) {
                 stream.write_all(b"half an ans").await.unwrap();
                 // Dropped unfinished, which is a reset.
@@ -352,4 +361,53 @@ async fn a_port_that_is_taken_is_told_and_nothing_is_left_bound() {
     );
     drop(taken);
     assert!(!bind(&both).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_parked_connection_that_its_client_resets_gives_its_place_back() {
+    let bench = Bench::new();
+    let tcp = bench.connect().await;
+    eventually(&bench, |status| status.parked == 1).await;
+    tcp.set_zero_linger().unwrap();
+    drop(tcp);
+    eventually(&bench, |status| status.open == 0).await;
+    assert_eq!(
+        bench.status().last_error.as_deref(),
+        Some("host: the client gave up while its connection was parked")
+    );
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_of_ours_is_counted_apart() {
+    let mut bench = Bench::new();
+    bench.link(Guest::Refuses).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let way_in = bench.forwarder.way_in();
+    assert_eq!(way_in.addresses, [bench.address]);
+    let mut own = way_in.own.expect(socket.local_addr().unwrap());
+    assert!(!own.was_taken());
+    let mut tcp = socket.connect(bench.address).await.unwrap();
+    let error = read_to_end(&mut tcp).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    timeout(LIMIT, own.ended()).await.expect("it does not end");
+    assert!(own.was_taken());
+    let refused = (Layer::Target, "connection refused".to_owned());
+    assert_eq!(own.counters().last_failure(), Some(refused));
+    let status = bench.status();
+    assert_eq!(
+        (status.total, status.refused, status.last_error),
+        (0, 0, None)
+    );
+    bench.close().await;
+}
+
+async fn eventually(bench: &Bench, holds: impl Fn(&ForwardStatus) -> bool) {
+    let until = async {
+        while !holds(&bench.status()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, until).await.expect("it never holds");
 }

@@ -42,7 +42,7 @@ fn of_handshake(error: &HandshakeError, cluster: &ClusterName) -> (Kind, Option<
         HandshakeError::WrongKey { .. } | HandshakeError::KeyRefused { .. } => (
             Kind::Authentication,
             Some(format!(
-                "`lkc-host restart {cluster}` gives the machine a new identity; look first whether something else answers in its place"
+                "look whether something else answers in its place; `lkc-host restart {cluster}` gives the machine a new identity"
             )),
         ),
         HandshakeError::Tls(_) | HandshakeError::Unbound => (Kind::Authentication, None),

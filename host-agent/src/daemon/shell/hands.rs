@@ -13,6 +13,7 @@ use super::super::{
     handle::{Board, Posted},
     holder, kubeconfig_task,
     machine_tasks::{self, Place},
+    probe::Prober,
     reporter::Reporter,
     state::{BindPurpose, Report},
 };
@@ -21,6 +22,7 @@ use crate::{
     config::{ClusterName, ClusterSpec, ForwardSpec, LARGEST_INDEX},
     control::Failure,
     error::Kind,
+    kubeconfig::ServerIdentity,
     paths::Paths,
 };
 
@@ -36,6 +38,7 @@ pub(super) struct Hands {
     link: Option<LinkTask>,
     kubeconfig: Option<CancellationToken>,
     ladder: Option<CancellationToken>,
+    probing: Option<CancellationToken>,
 }
 
 struct LinkTask {
@@ -61,6 +64,7 @@ impl Hands {
             link: None,
             kubeconfig: None,
             ladder: None,
+            probing: None,
         };
         hands.post();
         hands
@@ -267,7 +271,11 @@ impl Hands {
         if let Some(link) = self.link.take() {
             link.token.cancel();
         }
-        for token in [self.kubeconfig.take(), self.ladder.take()] {
+        for token in [
+            self.kubeconfig.take(),
+            self.ladder.take(),
+            self.probing.take(),
+        ] {
             token.inspect(CancellationToken::cancel);
         }
         None
@@ -332,6 +340,42 @@ impl Hands {
     }
 }
 
+/// Probes.
+impl Hands {
+    /// Probes a forward until it is closed, and no longer as before.
+    pub(super) fn probe_api(
+        &mut self,
+        number: u64,
+        forward: &ForwardSpec,
+        identity: &ServerIdentity,
+        reporter: Reporter,
+    ) -> Option<Report> {
+        self.stop_probing();
+        let forwarder = self.forwards.iter().find(|one| one.spec() == forward)?;
+        let prober = Prober {
+            way_in: forwarder.way_in().clone(),
+            identity: identity.clone(),
+            number,
+            reporter,
+        };
+        let (closed, token) = (forwarder.closed(), self.token.child_token());
+        self.probing = Some(token.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = prober.run() => {}
+                () = closed.cancelled() => {}
+                () = token.cancelled() => {}
+            }
+        });
+        None
+    }
+
+    pub(super) fn stop_probing(&mut self) -> Option<Report> {
+        self.probing.take().inspect(CancellationToken::cancel);
+        None
+    }
+}
+
 impl Drop for Hands {
     fn drop(&mut self) {
         self.token.cancel();
@@ -372,7 +416,7 @@ fn bind_failure(forward: &ForwardSpec, error: &BindError, free: Option<u8>) -> F
     );
     let move_hint = free.map_or_else(
         || "give the forward another port, or end the process that has it".to_owned(),
-        |index| format!("set index = {index} in lkc.toml, or run lkc-host up --index {index}"),
+        |index| format!("set `index = {index}` in lkc.toml, or run `lkc-host up --index {index}`"),
     );
     Failure {
         kind: Kind::Conflict,

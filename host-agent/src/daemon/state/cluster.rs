@@ -9,8 +9,9 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use lkc_protocol::message::{K3sSummary, Rung};
 
 use super::{
-    BindPurpose, MachineInfo, Steps, Task, Ticket, View,
+    ApiCheck, BindPurpose, MachineInfo, Steps, Task, Ticket, View,
     ladder::{self, Culprit, Knowledge, Picture, ReadyTimes},
+    probes::Probes,
 };
 use crate::{
     config::{ClusterSpec, ForwardSpec},
@@ -43,6 +44,7 @@ pub(super) struct Cluster {
     forwards: Vec<Forward>,
     kubeconfig: Option<PathBuf>,
     kubeconfig_error: Option<String>,
+    probes: Probes,
     picture: Option<Picture>,
     k3s: Option<K3sSummary>,
     ready: ReadyTimes,
@@ -147,6 +149,7 @@ impl Cluster {
             forwards,
             kubeconfig: None,
             kubeconfig_error: None,
+            probes: Probes::default(),
             picture: None,
             k3s: None,
             ready: ReadyTimes::default(),
@@ -201,6 +204,7 @@ impl Cluster {
         self.settled = false;
         self.forwards = closed(&self.spec.forwards);
         self.kubeconfig_error = None;
+        self.probes = Probes::default();
         self.picture = None;
         self.k3s = None;
         self.failure = None;
@@ -222,8 +226,33 @@ impl Cluster {
         self.watched = 0;
         self.picture = None;
         self.failure = None;
+        if self.probes.forget() {
+            self.perform(Task::StopProbing, steps);
+        }
         let (link, spec) = (self.link.number, Arc::clone(&self.spec));
         self.perform(Task::ApplyNetwork { link, spec }, steps);
+    }
+
+    /// Probes the forward of the API from now on, if it listens and it is known what has to answer.
+    fn probe(&mut self, steps: &mut Steps) {
+        let Some(forward) = self.api_forward().map(|forward| forward.spec.clone()) else {
+            return;
+        };
+        if let Some((number, identity)) = self.probes.begin() {
+            let task = Task::ProbeApi {
+                number,
+                forward,
+                identity,
+            };
+            self.perform(task, steps);
+        }
+    }
+
+    /// The forward of the API, when it listens.
+    fn api_forward(&self) -> Option<&Forward> {
+        self.forwards.iter().find(|forward| {
+            forward.spec.name == ForwardSpec::API && forward.state == ForwardState::Listening
+        })
     }
 
     /// From a machine that runs, or may run, to one that does not.
@@ -304,7 +333,11 @@ impl Cluster {
             agent_version: self.link.agent_version.clone(),
             k3s: self.k3s.clone(),
             steps,
-            forwards: self.forwards.iter().map(Forward::status).collect(),
+            forwards: self
+                .forwards
+                .iter()
+                .map(|one| self.forward_status(one))
+                .collect(),
             kubeconfig: self.kubeconfig.clone(),
             kubeconfig_error: self.kubeconfig_error.clone(),
         };
@@ -313,7 +346,25 @@ impl Cluster {
             run: self.run,
             wanted: self.is_wanted(),
             failure: self.failure.as_ref().map(|(_, failure)| failure.clone()),
+            api: self.api_check(),
         }
+    }
+
+    fn api_check(&self) -> ApiCheck {
+        match self.api_forward() {
+            Some(_) if self.kubeconfig_error.is_none() => self.probes.check(),
+            _ => ApiCheck::None,
+        }
+    }
+
+    fn forward_status(&self, forward: &Forward) -> ForwardStatus {
+        let mut status = forward.status();
+        if forward.spec.name == ForwardSpec::API && forward.state == ForwardState::Listening {
+            status.probe = self.probes.status().cloned();
+            let failed = status.probe.as_ref().filter(|probe| !probe.ok);
+            status.last_error = failed.map(|probe| probe.detail.clone());
+        }
+        status
     }
 
     fn knowledge(&self) -> Knowledge<'_> {
@@ -398,6 +449,7 @@ impl Forward {
             sent_bytes: 0,
             received_bytes: 0,
             last_error: self.error.clone(),
+            probe: None,
         }
     }
 }

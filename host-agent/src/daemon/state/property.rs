@@ -108,6 +108,8 @@ impl World {
                 | Task::Disconnect
                 | Task::Watch { .. }
                 | Task::FollowKubeconfig { .. }
+                | Task::ProbeApi { .. }
+                | Task::StopProbing
         );
         if reports {
             self.open.push((run, task));

@@ -3,6 +3,7 @@
 mod change;
 mod guest;
 mod life;
+mod probe;
 
 use std::time::Duration;
 

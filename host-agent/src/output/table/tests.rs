@@ -29,6 +29,7 @@ fn one_cluster_in_full() {
       agent       lkc-guest 0.1.0
       k3s         v1.33.1+k3s1, simulated: no container runs
       kubeconfig  /home/u/.local/state/lkc/clusters/k3s-dev/kubeconfig
+      api         this cluster answers on this host (3 ms)
 
     Steps
       ✓ sandbox    started                                     0.2 s
@@ -47,6 +48,17 @@ fn one_cluster_in_full() {
 }
 
 #[test]
+fn an_api_that_does_not_answer_is_told_with_the_layer() {
+    let mut cluster = sample::up();
+    let probe = cluster.forwards[0].probe.as_mut().unwrap();
+    (probe.ok, probe.latency_ms) = (false, None);
+    probe.detail = "carrier: parked: there is no link to the guest".into();
+    let view = cluster_view(&cluster, Paint::PLAIN, 100);
+    let line = "  api         does not answer on this host: carrier: parked: there is no link to the guest\n";
+    assert!(view.contains(line), "{view}");
+}
+
+#[test]
 fn a_failed_cluster_shows_its_log() {
     insta::assert_snapshot!(cluster_view(&sample::failed(), Paint::PLAIN, 100), @r#"
     k3s-dev  failed
@@ -56,6 +68,7 @@ fn a_failed_cluster_shows_its_log() {
       agent       lkc-guest 0.1.0
       k3s         v1.33.1+k3s1, simulated: no container runs
       kubeconfig  not written yet
+      api         this cluster answers on this host (3 ms)
 
     Steps
       ✓ sandbox    started                                     0.2 s

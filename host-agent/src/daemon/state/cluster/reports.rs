@@ -77,7 +77,12 @@ impl Cluster {
                 self.stage = Stage::StartingMachine;
                 self.perform(Task::StartMachine(Arc::clone(&self.spec)), steps);
             }
-            BindPurpose::Restore if running => self.mark_listening(bound),
+            BindPurpose::Restore if running => {
+                self.mark_listening(bound);
+                if bound.iter().any(|forward| forward.name == ForwardSpec::API) {
+                    self.probe(steps);
+                }
+            }
             BindPurpose::Up | BindPurpose::Restore => {}
             BindPurpose::Add(ticket, forward) if running => {
                 self.forwards.push(listening(*forward));
@@ -143,6 +148,7 @@ impl Cluster {
             }
         }
         let reconfigures = change::reconfigures(&self.spec, &spec);
+        let api_moves = self.spec.api_port() != spec.api_port();
         self.spec = spec;
         if !gone.is_empty() {
             self.perform(Task::UnbindForwards(gone), steps);
@@ -154,6 +160,11 @@ impl Cluster {
                 Setup::Network | Setup::K3s { .. } if self.failure.is_none() => self.reapply = true,
                 _ => self.set_up(steps),
             }
+        } else if api_moves && self.link.up && matches!(self.setup, Setup::Done { .. }) {
+            // The kubeconfig has the port in it.
+            self.probes.forget();
+            let (link, spec) = (self.link.number, Arc::clone(&self.spec));
+            self.perform(Task::FollowKubeconfig { link, spec }, steps);
         }
     }
 
@@ -270,10 +281,13 @@ impl Cluster {
             } => self.handle_link_up(link, &agent_version, steps),
             Report::LinkFailed { attempt, failure } => self.handle_link_failed(attempt, failure),
             Report::LinkDown { why } => self.handle_link_down(&why),
-            Report::KubeconfigWritten(path) => {
+            Report::KubeconfigWritten { path, identity } => {
                 self.kubeconfig = Some(path);
                 self.kubeconfig_error = None;
+                self.probes.recognise(identity);
+                self.probe(steps);
             }
+            Report::Probed { number, probed } => self.probes.note(number, probed),
             Report::KubeconfigFailed(why) => self.kubeconfig_error = Some(sanitize::line(&why)),
             Report::NetworkApplied { link, summary } if self.is_current(link) => {
                 self.handle_network_applied(&summary, steps);

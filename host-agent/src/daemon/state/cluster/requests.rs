@@ -207,7 +207,8 @@ impl Cluster {
         } else if self.forwards.len() >= MAX_FORWARDS {
             let name = &self.spec.name;
             let message = format!("cluster {name} has {MAX_FORWARDS} forwards already");
-            Err(conflict(message, "remove one with `lkc-host forward`"))
+            let hint = format!("remove one: `lkc-host forward {name} --remove NAME`");
+            Err(conflict(message, hint))
         } else {
             let name = &self.spec.name;
             let collision = |known: &ForwardSpec| change::forward_collision(&forward, name, known);
