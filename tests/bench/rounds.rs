@@ -59,7 +59,8 @@ pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
         rounds += 1;
         report::progress(&format!("round {rounds} of {}", options.rounds));
         run.round(rounds)?;
-        if options.quick && begin.elapsed() + round_begin.elapsed() > QUICK {
+        let more = rounds < options.rounds;
+        if options.quick && more && begin.elapsed() + round_begin.elapsed() > QUICK {
             report::progress("the next round would not fit into two minutes");
             break;
         }
