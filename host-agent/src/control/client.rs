@@ -46,7 +46,8 @@ impl Client {
         match client.daemon().await {
             Ok(info) if info.version == env!("CARGO_PKG_VERSION") => {}
             Ok(_) => start::replace(&client.paths, program).await?,
-            Err(error) if error.kind == Kind::NotFound => {
+            // One that goes away while we ask is as good as none.
+            Err(error) if matches!(error.kind, Kind::NotFound | Kind::Unreachable) => {
                 start::start(&client.paths, program).await?;
             }
             Err(error) => return Err(error),

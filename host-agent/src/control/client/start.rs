@@ -37,7 +37,12 @@ pub(super) async fn start(paths: &Paths, program: &Path) -> Result<(), CommandEr
     private::private_dir(paths.state_dir(), paths.uid())?;
     private::private_dir(paths.runtime_dir(), paths.uid())?;
     let _turn = take_turn(paths).await?;
-    if call(paths, Request::Daemon).await.is_ok() {
+    let client = super::Client {
+        paths: paths.clone(),
+        program: None,
+    };
+    // To be connected is not enough: one that is ending takes connections to its last moment.
+    if client.daemon().await.is_ok() {
         return Ok(());
     }
     spawn(paths, program).await
