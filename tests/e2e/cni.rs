@@ -5,7 +5,7 @@ use std::fs;
 use insta::assert_snapshot;
 use lkc_tests::TestEnv;
 
-use crate::{PROGRAMS, step};
+use crate::{PROGRAMS, step, without_first_words};
 
 const CILIUM: &str = "\
 apiVersion: apps/v1
@@ -55,7 +55,7 @@ fn it_stops_at_the_api_and_says_what_to_do() {
         .lkc(["wait", "--for", "node", "--timeout", "300ms"])
         .run()
         .exits(6);
-    assert_snapshot!(wait.redacted_stderr(), @"
+    assert_snapshot!(without_first_words(&wait.redacted_stderr()), @"
       ✓ sandbox    started TIME
       ✓ agent      lkc-guest 0.1.0, link up TIME
       ✓ network    192.100.0.10/24 on eth0 TIME

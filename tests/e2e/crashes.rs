@@ -6,7 +6,7 @@ use lkc_tests::{TestEnv, eventually, process::Process};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::{env_with_cluster, step};
+use crate::{env_with_cluster, next_second, step};
 
 /// How long what was killed may take until it is back.
 const BACK: Duration = Duration::from_secs(20);
@@ -91,6 +91,7 @@ fn a_k3s_that_is_killed_falls_down_the_ladder_and_climbs_it_again() {
     };
     let ready = |name: &'static str| move |status: &Value| step(status, name)["state"] == "ready";
     watch.stdout_until("the node is ready", |text| told(text, &ready("node")));
+    next_second();
     before.k3s.signal(Signal::SIGKILL);
     watch.stdout_until("the node is not ready any more", |text| {
         told(text, &|status| {
@@ -120,6 +121,7 @@ fn a_k3s_that_is_killed_falls_down_the_ladder_and_climbs_it_again() {
 fn a_machine_that_is_killed_is_failed_until_the_next_up() {
     let env = env_with_cluster(&[]);
     let machine = env.machine("k3s-dev");
+    next_second();
     machine.signal(Signal::SIGKILL);
     let status = eventually("the cluster has failed", BACK, || {
         Some(env.status("k3s-dev")).filter(|status| status["phase"] == "failed")
@@ -139,6 +141,7 @@ fn a_machine_that_is_killed_is_failed_until_the_next_up() {
 fn a_host_on_which_everything_was_killed_continues_with_up() {
     let env = env_with_cluster(&[]);
     let machine = env.machine("k3s-dev");
+    next_second();
     env.daemon().signal(Signal::SIGKILL);
     machine.signal(Signal::SIGKILL);
     eventually("the machine is gone", BACK, || {

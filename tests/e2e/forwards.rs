@@ -9,7 +9,7 @@ use std::{
 };
 
 use insta::assert_snapshot;
-use lkc_tests::{User, eventually};
+use lkc_tests::{User, eventually, loopbacks};
 use nix::sys::signal::Signal;
 
 use crate::{can_be, env_with_cluster};
@@ -50,7 +50,7 @@ fn forwards_are_added_listed_and_removed() {
             .len(),
         6
     );
-    for address in ["127.0.0.1", "::1"] {
+    for address in loopbacks() {
         TcpStream::connect((address, port)).unwrap();
     }
     env.run(&["forward", &format!("{port}:1")]).exits(7);

@@ -7,9 +7,9 @@ use std::{
 };
 
 use insta::assert_snapshot;
-use lkc_tests::{TestEnv, User};
+use lkc_tests::{TestEnv, User, loopbacks};
 
-use crate::{PROGRAMS, can_be, done_lines, env_with_cluster};
+use crate::{PROGRAMS, can_be, done_lines, env_with_cluster, next_second};
 
 #[test]
 fn a_cluster_comes_and_goes_as_whoever_runs_the_tests() {
@@ -30,7 +30,7 @@ fn comes_and_goes(user: User) {
     let up = env.run(&["up"]).succeeds();
     up.prints("Cluster k3s-dev is up after");
     assert_eq!(ready(&env), "True");
-    for address in ["127.0.0.1", "::1"] {
+    for address in loopbacks() {
         let port = env.ports(0).api;
         TcpStream::connect((address, port)).unwrap_or_else(|error| panic!("{address}: {error}"));
     }
@@ -43,6 +43,7 @@ fn comes_and_goes(user: User) {
         .prints("is up already; nothing to do");
     assert!(machine.is_alive());
 
+    next_second();
     env.run(&["down"]).succeeds();
     assert!(!machine.is_alive());
     TcpStream::connect(("127.0.0.1", env.ports(0).api))
@@ -56,6 +57,7 @@ fn comes_and_goes(user: User) {
     assert_eq!(ready(&env), "True");
     assert_eq!(cluster_ca(&env), first_ca, "its data stayed");
 
+    next_second();
     env.run(&["restart"]).succeeds();
     assert_eq!(cluster_ca(&env), first_ca, "its data stayed");
 

@@ -1,6 +1,8 @@
 //! Both programs end to end: real binaries, a real sandbox, a simulated k3s, a stock kubectl.
 
-use lkc_tests::{Programs, TestEnv, User};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lkc_tests::{Programs, TestEnv, User, eventually};
 
 mod cni;
 mod commands;
@@ -42,6 +44,27 @@ fn step<'a>(status: &'a serde_json::Value, name: &str) -> &'a serde_json::Value 
 fn done_lines(stderr: &str) -> String {
     let lines = stderr.lines().filter(|line| line.contains('✓'));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Everything but the first words about what is under way, which may be over before they are said.
+fn without_first_words(stderr: &str) -> String {
+    let is_first = |line: &str| line.contains("… node       listing nodes");
+    let lines = stderr.lines().filter(|line| !is_first(line));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Waits until the second is over. Kubernetes has whole seconds, so a node that was Ready in the
+/// last one cannot be told from one that is Ready again in this one; no real k3s starts that fast.
+fn next_second() {
+    let second = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map(|now| now.as_secs())
+    };
+    let now = second();
+    eventually("the second is over", Duration::from_secs(5), || {
+        (second() != now).then_some(())
+    });
 }
 
 /// Whether the user may make a sandbox here; says that the test is skipped if not.

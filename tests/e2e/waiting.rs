@@ -9,7 +9,7 @@ use insta::assert_snapshot;
 use lkc_tests::TestEnv;
 use nix::sys::signal::Signal;
 
-use crate::{PROGRAMS, step};
+use crate::{PROGRAMS, step, without_first_words};
 
 /// A node that takes longer than any test waits.
 const NEVER_READY: &str = "simulate-node-ready-delay = \"10m\"";
@@ -58,7 +58,7 @@ fn a_timeout_names_the_rung_its_last_words_and_what_to_do() {
         .lkc(["wait", "--for", "node", "--timeout", "300ms"])
         .run()
         .exits(6);
-    assert_snapshot!(wait.redacted_stderr(), @"
+    assert_snapshot!(without_first_words(&wait.redacted_stderr()), @"
       ✓ sandbox    started TIME
       ✓ agent      lkc-guest 0.1.0, link up TIME
       ✓ network    192.100.0.10/24 on eth0 TIME

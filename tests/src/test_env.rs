@@ -6,7 +6,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, Permissions},
     io,
-    net::TcpListener,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU16, Ordering},
@@ -463,6 +463,18 @@ fn find_program(name: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
+/// The host's loopback addresses: not every one has IPv6.
+#[must_use]
+pub fn loopbacks() -> Vec<IpAddr> {
+    [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ]
+    .into_iter()
+    .filter(|address| TcpListener::bind((*address, 0)).is_ok())
+    .collect()
+}
+
 /// The first of some ports in a row that nobody listens on.
 fn free_ports() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -472,8 +484,9 @@ fn free_ports() -> u16 {
         let slot = (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % SLOTS;
         let first = FIRST_PORT + slot * PORTS_EACH;
         let free = |port: u16| {
-            TcpListener::bind(("127.0.0.1", port)).is_ok()
-                && TcpListener::bind(("::1", port)).is_ok()
+            loopbacks()
+                .iter()
+                .all(|address| TcpListener::bind((*address, port)).is_ok())
         };
         if (first..first + PORTS_EACH).all(free) {
             return first;
