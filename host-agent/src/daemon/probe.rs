@@ -11,10 +11,11 @@ mod tests;
 
 use std::{
     hash::{BuildHasher, RandomState},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::time::sleep;
+use tokio::{sync::Notify, time::sleep};
 
 use super::{
     forwarder::WayIn,
@@ -42,6 +43,8 @@ pub(super) struct Prober {
     pub(super) identity: ServerIdentity,
     /// Travels back with every report.
     pub(super) number: u64,
+    /// Asks for the next probe at once.
+    pub(super) now: Arc<Notify>,
     pub(super) reporter: Reporter,
 }
 
@@ -49,7 +52,7 @@ impl Prober {
     /// Probes now and then again and again.
     pub(super) async fn run(self) {
         let check = Check::new(&self.identity);
-        let mut failures = 0;
+        let (mut failures, mut logged) = (0, None);
         loop {
             let outcome = match &check {
                 Ok(check) => probe(check, &self.way_in, DEADLINE).await,
@@ -59,12 +62,19 @@ impl Prober {
                 Ok(_) => 0,
                 Err(_) => failures + 1,
             };
-            let report = Report::Probed {
-                number: self.number,
-                probed: probed(outcome, self.reporter.cluster.as_str()),
-            };
-            self.reporter.send(report).await;
-            sleep(pause(failures, RandomState::new().hash_one(failures))).await;
+            let (number, cluster) = (self.number, &self.reporter.cluster);
+            let probed = probed(outcome, cluster.as_str());
+            let detail = &probed.status.detail;
+            if logged.as_ref() != Some(detail) {
+                tracing::info!(%cluster, ok = probed.status.ok, "probe of the API: {detail}");
+                logged = Some(detail.clone());
+            }
+            self.reporter.send(Report::Probed { number, probed }).await;
+            let pause = pause(failures, RandomState::new().hash_one(failures));
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.now.notified() => failures = 0,
+            }
         }
     }
 }

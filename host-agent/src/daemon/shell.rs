@@ -266,6 +266,7 @@ impl Shell {
                 forward,
                 identity,
             } => hands.probe_api(number, &forward, &identity, reporter),
+            Task::ProbeNow => hands.probe_now(),
             Task::StopProbing => hands.stop_probing(),
             Task::RemoveFiles(spec) => hands.remove_files(paths, spec, &reporter),
         }

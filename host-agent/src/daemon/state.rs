@@ -327,6 +327,8 @@ pub enum Task {
         /// What has to answer.
         identity: Arc<ServerIdentity>,
     },
+    /// Probe now and not when the next probe is due.
+    ProbeNow,
     /// Stop probing.
     StopProbing,
     /// Remove all that the cluster left.

@@ -38,7 +38,12 @@ pub(super) struct Hands {
     link: Option<LinkTask>,
     kubeconfig: Option<CancellationToken>,
     ladder: Option<CancellationToken>,
-    probing: Option<CancellationToken>,
+    probing: Option<Probing>,
+}
+
+struct Probing {
+    token: CancellationToken,
+    now: Arc<Notify>,
 }
 
 struct LinkTask {
@@ -271,14 +276,10 @@ impl Hands {
         if let Some(link) = self.link.take() {
             link.token.cancel();
         }
-        for token in [
-            self.kubeconfig.take(),
-            self.ladder.take(),
-            self.probing.take(),
-        ] {
+        for token in [self.kubeconfig.take(), self.ladder.take()] {
             token.inspect(CancellationToken::cancel);
         }
-        None
+        self.stop_probing()
     }
 
     pub(super) fn apply_network(
@@ -352,14 +353,19 @@ impl Hands {
     ) -> Option<Report> {
         self.stop_probing();
         let forwarder = self.forwards.iter().find(|one| one.spec() == forward)?;
+        let now = Arc::new(Notify::new());
         let prober = Prober {
+            now: Arc::clone(&now),
             way_in: forwarder.way_in().clone(),
             identity: identity.clone(),
             number,
             reporter,
         };
         let (closed, token) = (forwarder.closed(), self.token.child_token());
-        self.probing = Some(token.clone());
+        self.probing = Some(Probing {
+            token: token.clone(),
+            now,
+        });
         self.tasks.spawn(async move {
             tokio::select! {
                 () = prober.run() => {}
@@ -370,8 +376,17 @@ impl Hands {
         None
     }
 
+    pub(super) fn probe_now(&self) -> Option<Report> {
+        if let Some(probing) = &self.probing {
+            probing.now.notify_one();
+        }
+        None
+    }
+
     pub(super) fn stop_probing(&mut self) -> Option<Report> {
-        self.probing.take().inspect(CancellationToken::cancel);
+        if let Some(probing) = self.probing.take() {
+            probing.token.cancel();
+        }
         None
     }
 }

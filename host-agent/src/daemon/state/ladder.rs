@@ -73,6 +73,11 @@ impl Picture {
             .any(|rung| rung.state == RungState::Failed)
     }
 
+    pub(super) fn is_ready(&self, rung: Rung) -> bool {
+        self.rung(rung)
+            .is_some_and(|known| known.state == RungState::Ready)
+    }
+
     fn rung(&self, rung: Rung) -> Option<&RungStatus> {
         self.rungs.iter().find(|known| known.rung == rung)
     }

@@ -59,6 +59,20 @@ impl Probes {
         self.last = Some(probed);
     }
 
+    /// Whether the last probe failed.
+    pub(super) const fn is_failing(&self) -> bool {
+        self.in_a_row > 0
+    }
+
+    /// Somebody wants to know anew: what was found to be something else has to be found again.
+    /// Whether the last probe failed.
+    pub(super) fn doubt(&mut self) -> bool {
+        if matches!(self.check(), ApiCheck::Failed(_)) {
+            self.verified = false;
+        }
+        std::mem::take(&mut self.in_a_row) > 0
+    }
+
     pub(super) fn status(&self) -> Option<&ProbeStatus> {
         self.last.as_ref().map(|probed| &probed.status)
     }

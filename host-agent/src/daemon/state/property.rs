@@ -109,6 +109,7 @@ impl World {
                 | Task::Watch { .. }
                 | Task::FollowKubeconfig { .. }
                 | Task::ProbeApi { .. }
+                | Task::ProbeNow
                 | Task::StopProbing
         );
         if reports {

@@ -274,6 +274,22 @@ impl Cluster {
 /// The guest.
 impl Cluster {
     fn handle_guest_report(&mut self, report: Report, steps: &mut Steps) {
+        let api_was_ready = self.tells_of_api();
+        self.fold_guest_report(report, steps);
+        // What failed before the API was there need not wait for its turn.
+        if !api_was_ready && self.tells_of_api() && self.probes.is_failing() {
+            self.perform(Task::ProbeNow, steps);
+        }
+    }
+
+    /// Whether the guest says that its API is ready.
+    fn tells_of_api(&self) -> bool {
+        self.picture
+            .as_ref()
+            .is_some_and(|picture| picture.is_ready(Rung::Api))
+    }
+
+    fn fold_guest_report(&mut self, report: Report, steps: &mut Steps) {
         match report {
             Report::LinkUp {
                 link,

@@ -114,6 +114,9 @@ impl Cluster {
             .filter(|forward| forward.state == ForwardState::Failed)
             .map(|forward| forward.spec.clone())
             .collect();
+        if self.probes.doubt() {
+            self.perform(Task::ProbeNow, steps);
+        }
         let told_failed = self.picture.as_ref().is_some_and(Picture::has_failed);
         let failed = self.failure.take().is_some() || told_failed;
         let retried = failed || !unbound.is_empty();

@@ -179,3 +179,49 @@ fn an_api_on_another_port_gets_another_kubeconfig_and_another_probing() {
     let number = bench.probing();
     assert_eq!(bench.probe(number, None), ApiCheck::Verified);
 }
+
+#[test]
+fn an_api_that_comes_back_is_probed_at_once() {
+    let mut bench = Bench::up();
+    bench.credentials();
+    let number = bench.probing();
+    bench.probe(number, refused());
+    let mut told = |sequence, top| {
+        let link = bench.link();
+        let snapshot = ladder(sequence, top);
+        bench.report(Report::Snapshot { link, snapshot });
+        bench.task_names()
+    };
+    assert!(told(20, Rung::K3s).is_empty());
+    assert_eq!(told(21, Rung::Api), ["ProbeNow"]);
+    assert!(told(22, Rung::Node).is_empty(), "it was ready before");
+    bench.probe(number, None);
+    let link = bench.link();
+    for (sequence, top) in [(23, Rung::K3s), (24, Rung::Node)] {
+        let snapshot = ladder(sequence, top);
+        bench.report(Report::Snapshot { link, snapshot });
+        assert!(bench.task_names().is_empty(), "nothing had failed");
+    }
+}
+
+#[test]
+fn up_does_not_repeat_what_was_found_before_but_looks_again() {
+    let mut bench = Bench::up();
+    bench.credentials();
+    let number = bench.probing();
+    bench.probe(number, None);
+    bench.probe(number, foreign());
+    bench.probe(number, foreign());
+    bench.request(up());
+    assert_eq!(bench.task_names(), ["ProbeNow"]);
+    assert_eq!(bench.view().api, ApiCheck::Awaited(None));
+    assert_eq!(bench.probe(number, None), ApiCheck::Verified);
+    bench.probe(number, refused());
+    bench.request(up());
+    assert_eq!(bench.task_names(), ["ProbeNow"]);
+    assert_eq!(
+        bench.view().api,
+        ApiCheck::Verified,
+        "what may pass is not held against it"
+    );
+}
