@@ -1,5 +1,9 @@
 //! `lkc-bench`: our tunnel beside what its users could pick instead, measured on this machine.
 //!
+//! ```sh
+//! cargo run --release -p lkc-tests --bin lkc-bench -- --quick
+//! ```
+//!
 //! One command starts everything on loopback, measures every candidate in shuffled, interleaved
 //! rounds, prints medians with their spread and the goals, and ends what it started. [`candidates`]
 //! knows how to start each tunnel, [`load`] is the client and the backend at its ends,
