@@ -2,14 +2,17 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use lkc_protocol::message::{Rung, RungState, RungStatus};
+use lkc_protocol::message::{Change, Rung, RungState, RungStatus};
 use proptest::prelude::*;
 
 use super::{
     tests::{failure, ladder, machine, spec},
     *,
 };
-use crate::control::{ForwardState, Phase};
+use crate::{
+    config::ClusterSpec,
+    control::{ForwardState, Phase},
+};
 
 #[derive(Debug, Clone)]
 enum Move {

@@ -7,11 +7,12 @@ mod probe;
 
 use std::time::Duration;
 
-use lkc_protocol::message::{Cni, K3sSummary, Rung, RungState, RungStatus};
+use lkc_protocol::message::{Change, Cni, K3sSummary, Rung, RungState, RungStatus, Snapshot};
 
 use super::*;
 use crate::{
-    config::{Driver, Encrypt, K3sSpec},
+    carrier::Carrier,
+    config::{ClusterSpec, Driver, Encrypt, K3sSpec},
     control::{ForwardState, LinkState, Phase},
 };
 
