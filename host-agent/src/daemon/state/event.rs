@@ -24,12 +24,12 @@ pub enum Event {
     },
     /// A client asks for something.
     Requested {
-        /// Names it in [`Action::Answer`].
+        /// Names it in [`Action::Answer`](super::Action::Answer).
         ticket: Ticket,
         /// What is asked.
         request: ClusterRequest,
     },
-    /// A [`Task`] or what it left running reports.
+    /// A [`Task`](super::Task) or what it left running reports.
     Reported {
         /// Which cluster's.
         cluster: ClusterName,
