@@ -4,10 +4,11 @@ use std::{
     fs,
     net::TcpStream,
     os::unix::fs::{MetadataExt, PermissionsExt},
+    time::Duration,
 };
 
 use insta::assert_snapshot;
-use lkc_tests::{TestEnv, User, loopbacks};
+use lkc_tests::{TestEnv, User, eventually, loopbacks};
 
 use crate::{PROGRAMS, can_be, done_lines, env_with_cluster, next_second};
 
@@ -147,6 +148,9 @@ fn progress_where_nothing_can_be_drawn() {
     k3s-dev  0      up     system  https://127.0.0.1:$API  simulated k3s
     [EOF]
     ");
+    eventually("the API was probed", Duration::from_secs(30), || {
+        (env.status("k3s-dev")["forwards"][0]["probe"]["ok"] == true).then_some(())
+    });
     let status = env.run(&["status", "k3s-dev"]).succeeds();
     assert_snapshot!(status.redacted_stdout(), @"
     k3s-dev  up
@@ -156,6 +160,7 @@ fn progress_where_nothing_can_be_drawn() {
       agent       lkc-guest 0.1.0
       k3s         k3s-simulator v1.33.5+k3s-simulator, simulated: no container runs
       kubeconfig  $HOME/.local/state/lkc/clusters/k3s-dev/kubeconfig.yaml
+      api         this cluster answers on this host (TIME)
 
     Steps
       ✓ sandbox    started TIME

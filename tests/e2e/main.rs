@@ -1,5 +1,10 @@
 //! Both programs end to end: real binaries, a real sandbox, a simulated k3s, a stock kubectl.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, and says where"
+)]
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lkc_tests::{Programs, TestEnv, User, eventually};

@@ -35,16 +35,19 @@ fn durations(text: &str) -> String {
     let lines = text.split('\n').map(|line| {
         let mut words: Vec<String> = Vec::new();
         for word in line.split(' ') {
-            let number = words
-                .last()
-                .is_some_and(|last| last.parse::<f64>().is_ok_and(|number| number >= 0.0));
+            let bracket = words.last().is_some_and(|last| last.starts_with('('));
+            let number = words.last().is_some_and(|last| {
+                let digits = last.trim_start_matches('(');
+                digits.parse::<f64>().is_ok_and(|number| number >= 0.0)
+            });
             let unit = word.trim_end_matches(['.', ',', ';', ':', ')']);
             if number && matches!(unit, "s" | "ms") {
                 words.pop();
                 while words.last().is_some_and(String::is_empty) {
                     words.pop();
                 }
-                words.push(format!("TIME{}", &word[unit.len()..]));
+                let open = if bracket { "(" } else { "" };
+                words.push(format!("{open}TIME{}", &word[unit.len()..]));
             } else {
                 words.push(word.to_owned());
             }
@@ -61,10 +64,10 @@ mod tests {
     #[test]
     fn only_what_differs_is_hidden() {
         let known = [("/tmp/e2e-x".to_owned(), "$ENV".to_owned())];
-        let text = "  ✓ api   /readyz ok        0.9 s\nup after 12.25 s.\npid 42, /tmp/e2e-x/a:6443, 3 of 3 s3";
+        let text = "  ✓ api   /readyz ok        0.9 s\nup after 12.25 s (5 ms).\npid 42, /tmp/e2e-x/a:6443, 3 of 3 s3";
         assert_eq!(
             redact(text, &known),
-            "  ✓ api   /readyz ok TIME\nup after TIME.\npid PID, $ENV/a:6443, 3 of 3 s3"
+            "  ✓ api   /readyz ok TIME\nup after TIME (TIME).\npid PID, $ENV/a:6443, 3 of 3 s3"
         );
     }
 }
