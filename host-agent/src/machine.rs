@@ -144,6 +144,15 @@ pub async fn find(spec: &MachineSpec) -> Result<Option<Machine>, MachineError> {
     }
 }
 
+/// Name of the console in a machine's state directory.
+const CONSOLE_FILE: &str = "console.log";
+
+/// The console of the machine whose state directory is `state_dir`, whether or not it runs.
+#[must_use]
+pub fn log_path(state_dir: &Path) -> PathBuf {
+    state_dir.join(CONSOLE_FILE)
+}
+
 /// Stops the machine if it runs and removes its state and runtime directories.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use crate::{
     cli::{Logs, Source},
     control::{Reply, Request},
     error::CommandError,
-    sanitize,
+    machine, sanitize,
 };
 
 pub(super) async fn run(context: &Context<'_>, args: &Logs) -> Result<End, CommandError> {
@@ -26,11 +26,7 @@ pub(super) async fn run(context: &Context<'_>, args: &Logs) -> Result<End, Comma
         }
         Source::Machine => {
             let cluster = context.cluster(args.which.cluster.as_ref())?;
-            let path = context
-                .paths
-                .cluster(&cluster)
-                .machine_dir()
-                .join("console.log");
+            let path = machine::log_path(&context.paths.cluster(&cluster).machine_dir());
             file_log::show(context, &path, args.lines, args.follow).await?;
             return Ok(End::Done);
         }

@@ -36,7 +36,7 @@ use tokio::time::timeout;
 use self::directories::Lock;
 use self::process::Process;
 use self::record::Record;
-use super::{AGENT_SOCKET, MachineError, MachineExit, MachineSpec};
+use super::{AGENT_SOCKET, CONSOLE_FILE, MachineError, MachineExit, MachineSpec};
 
 pub use enter::enter_main;
 pub use init::init_main;
@@ -63,7 +63,6 @@ const MAX_SPEC_BYTES: u64 = 4 * 1024 * 1024;
 const MAX_REPORT_BYTES: u64 = 64 * 1024;
 
 /// Names in the state directory.
-const CONSOLE_FILE: &str = "console.log";
 const EXIT_FILE: &str = "exit.json";
 const MACHINE_ID_FILE: &str = "machine-id";
 const ROOT_DIR: &str = "root";
@@ -175,7 +174,7 @@ impl Sandbox {
             record,
             exit_file: fs::File::open(spec.state_dir.join(EXIT_FILE)).ok(),
             state_dir: spec.state_dir.clone(),
-            log_path: spec.state_dir.join(CONSOLE_FILE),
+            log_path: super::log_path(&spec.state_dir),
         }
     }
 
