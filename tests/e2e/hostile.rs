@@ -116,7 +116,7 @@ fn an_agent_lets_in_nobody_but_its_host() {
             link.unwrap().map(drop)
         })
     };
-    let refused = connect(Identity::generate().unwrap(), guest.clone()).unwrap_err();
+    let refused = connect(Identity::generate().unwrap(), guest).unwrap_err();
     println!("without its key: {refused}");
     let other = Identity::generate().unwrap().public_key();
     let mistaken = connect(host, other).unwrap_err();

@@ -5,8 +5,6 @@
     reason = "a test that panics has failed, and says where"
 )]
 
-#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
-
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lkc_tests::{Programs, TestEnv, User, eventually};

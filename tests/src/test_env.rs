@@ -225,6 +225,12 @@ impl TestEnv {
         self.program("lkc-host").args(args)
     }
 
+    /// `lkc-host` with arguments, to its end.
+    #[track_caller]
+    pub fn run(&self, args: &[&str]) -> Outcome {
+        self.lkc(args).run()
+    }
+
     /// `kubectl` with a cluster's kubeconfig, without lkc in between.
     #[must_use]
     pub fn kubectl<A: AsRef<OsStr>>(
@@ -439,15 +445,6 @@ impl Drop for TestEnv {
             panic!("cannot clean up: {error}");
         }
         self.nothing_is_left();
-    }
-}
-
-/// Runs something in an environment and says how it ended; for tables of commands.
-impl TestEnv {
-    /// `lkc-host` with arguments, to its end.
-    #[track_caller]
-    pub fn run(&self, args: &[&str]) -> Outcome {
-        self.lkc(args).run()
     }
 }
 
