@@ -3,7 +3,7 @@
 //! test left behind.
 //!
 //! Deliberately absent: the environment of whoever runs the tests, fixed ports, and sleeps. The one
-//! thing that polls is [`eventually`].
+//! thing that polls is [`eventually()`].
 
 mod eventually;
 mod invocation;
