@@ -105,9 +105,7 @@ fn collect_sockets(directory: &Path, found: &mut Vec<PathBuf>) {
     use std::os::unix::fs::FileTypeExt;
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         match entry.file_type() {
-            Ok(kind) if kind.is_socket() && entry.file_name() != "control.sock" => {
-                found.push(entry.path());
-            }
+            Ok(kind) if kind.is_socket() => found.push(entry.path()),
             Ok(kind) if kind.is_dir() => collect_sockets(&entry.path(), found),
             _ => {}
         }

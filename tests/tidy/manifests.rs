@@ -8,7 +8,10 @@ use crate::repository::{read, sources};
 const PACKAGES: &[&str] = &["protocol", "host-agent", "guest-agent", "tests"];
 
 /// Dependencies that no source file names, each with what it is there for.
-const USED_WITHOUT_A_NAME: &[(&str, &str, &str)] = &[];
+const USED_WITHOUT_A_NAME: &[(&str, &str, &str)] = &[
+    ("tests", "guest-agent", "its main.rs, built for the tests"),
+    ("tests", "host-agent", "its main.rs, built for the tests"),
+];
 
 /// The dependencies of one package.
 pub(crate) struct Manifest {
