@@ -1,7 +1,7 @@
 //! k3s on this machine: its configuration, its process, and the credentials that it writes.
 //!
 //! [`dropin`] writes our part of its configuration; [`process`] runs it where no service manager
-//! does, [`unit`] watches it where systemd does, [`K3s`] is the handle to either; [`credentials`]
+//! does, [`mod@unit`] watches it where systemd does, [`K3s`] is the handle to either; [`credentials`]
 //! reads what it hands out. What it says about itself in the API is the
 //! business of [`crate::observe`].
 
