@@ -170,10 +170,13 @@ impl Output {
     /// Prints an error: text on stderr, or a JSON object on stdout.
     pub fn error(&self, error: &CommandError) {
         if self.is_json() {
-            // A reader that went away hears of no error either.
-            let _ = self.json_line(&ErrorDocument {
-                error: ErrorObject::new(error),
-            });
+            let error_object = ErrorObject::new(error);
+            self.error_line(
+                &ErrorDocument {
+                    error: error_object,
+                },
+                error,
+            );
         } else {
             self.to_stderr(&report::text(error, self.stderr));
         }
@@ -182,11 +185,25 @@ impl Output {
     /// The last line of a followed command that failed, for programs; text as [`Output::error`].
     pub fn failed_event(&self, error: &CommandError) {
         if self.is_json() {
-            let _ = self.json_line(&Event::Failed {
-                error: ErrorObject::new(error),
-            });
+            let error_object = ErrorObject::new(error);
+            self.error_line(
+                &Event::Failed {
+                    error: error_object,
+                },
+                error,
+            );
         } else {
             self.error(error);
+        }
+    }
+
+    /// A reader that went away hears of no error; a stdout that cannot be written, as on a full
+    /// disk, leaves stderr to say so.
+    fn error_line(&self, document: &impl Serialize, error: &CommandError) {
+        if let Err(unwritten) = self.json_line(document)
+            && !unwritten.source.is::<StdoutClosed>()
+        {
+            self.to_stderr(&report::text(error, self.stderr));
         }
     }
 
