@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    cluster::ClusterName,
+    cluster::{ClusterName, ForwardSpec},
     place::{Place, Placed},
     problem::Problem,
     reader::{Reader, Value, array, in_order, integer, place, table, text, wrong_type},
@@ -75,6 +75,17 @@ pub(super) const WELL_KNOWN: [WellKnown; 4] = [
         guest: 22,
     },
 ];
+
+impl ForwardSpec {
+    /// Whether another index would move its host port: it is one of those that every cluster has,
+    /// on the port that `index` gives it.
+    #[must_use]
+    pub fn follows_index(&self, index: u8) -> bool {
+        WELL_KNOWN
+            .iter()
+            .any(|known| known.name == self.name && known.host + u16::from(index) == self.host_port)
+    }
+}
 
 /// What is said of a forward.
 #[derive(Debug, Clone)]
@@ -319,4 +330,24 @@ fn push_settings(
         settings.push(Placed::new(setting, place(value)));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_port_that_the_index_gave_moves_with_it() {
+        let forward = |name: &str, host_port| ForwardSpec {
+            name: name.to_owned(),
+            bind: Vec::new(),
+            host_port,
+            guest_host: "127.0.0.1".to_owned(),
+            guest_port: 1,
+        };
+        assert!(forward("api", 6443).follows_index(0));
+        assert!(forward("ssh", 2215).follows_index(5));
+        assert!(!forward("api", 6443).follows_index(1));
+        assert!(!forward("postgres", 6443).follows_index(0));
+    }
 }

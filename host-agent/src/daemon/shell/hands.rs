@@ -174,7 +174,9 @@ impl Hands {
             let name = forward.name.clone();
             let looked_up = tokio::task::spawn_blocking(move || {
                 let free = match purpose {
-                    BindPurpose::Up => indexes.free_for(&wanted),
+                    BindPurpose::Up if forward.follows_index(indexes.own) => {
+                        indexes.free_for(&wanted)
+                    }
                     _ => None,
                 };
                 (bind_failure(&forward, &error, free), purpose)
@@ -453,6 +455,9 @@ impl Indexes {
     /// The lowest free one with which every one of the forwards could listen now.
     fn free_for(&self, forwards: &[ForwardSpec]) -> Option<u8> {
         let could_listen = |index: u8, forward: &ForwardSpec| {
+            if !forward.follows_index(self.own) {
+                return true;
+            }
             let port = i32::from(forward.host_port) - i32::from(self.own) + i32::from(index);
             u16::try_from(port).is_ok_and(|host_port| {
                 let moved = ForwardSpec {
