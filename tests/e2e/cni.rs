@@ -5,7 +5,7 @@ use std::fs;
 use insta::assert_snapshot;
 use lkc_tests::TestEnv;
 
-use crate::{PROGRAMS, step, without_first_words};
+use crate::{PROGRAMS, node_has_said_why, step};
 
 const CILIUM: &str = "\
 apiVersion: apps/v1
@@ -50,12 +50,13 @@ fn it_stops_at_the_api_and_says_what_to_do() {
     ");
     env.run(&["up"]).succeeds().prints("nothing to do");
     env.run(&["wait"]).succeeds();
+    node_has_said_why(&env);
     assert_ne!(step(&env.status("k3s-dev"), "node")["state"], "ready");
     let wait = env
         .lkc(["wait", "--for", "node", "--timeout", "300ms"])
         .run()
         .exits(6);
-    assert_snapshot!(without_first_words(&wait.redacted_stderr()), @"
+    assert_snapshot!(wait.redacted_stderr(), @"
       ✓ sandbox    started TIME
       ✓ agent      lkc-guest 0.1.0, link up TIME
       ✓ network    192.100.0.10/24 on eth0 TIME

@@ -51,11 +51,13 @@ fn done_lines(stderr: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Everything but the first words about what is under way, which may be over before they are said.
-fn without_first_words(stderr: &str) -> String {
-    let is_first = |line: &str| line.contains("… node       listing nodes");
-    let lines = stderr.lines().filter(|line| !is_first(line));
-    lines.collect::<Vec<_>>().join("\n")
+/// Waits until the node that never becomes Ready has said why for the last time.
+fn node_has_said_why(env: &TestEnv) {
+    eventually("the node has said why", Duration::from_secs(30), || {
+        let status = env.status("k3s-dev");
+        let detail = step(&status, "node")["detail"].as_str();
+        detail?.contains("cni plugin not initialized").then_some(())
+    });
 }
 
 /// Waits until the second is over. Kubernetes has whole seconds, so a node that was Ready in the

@@ -3,7 +3,7 @@
 use std::{fs, io::Write, net::TcpListener, time::Duration};
 
 use insta::assert_snapshot;
-use lkc_tests::{TestEnv, User, eventually};
+use lkc_tests::{TestEnv, User, eventually, process::Process};
 
 use crate::{PROGRAMS, can_be, env_with_cluster};
 
@@ -159,12 +159,12 @@ fn a_kernel_that_allows_no_user_namespaces() {
         .args(["--user", "--keep-caps", "sh", "-c", script])
         .stdin(input)
         .spawn();
-    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/user")).unwrap();
-    let pid = up.pid().to_string();
+    let pid = up.pid();
+    // Not before: it would lose its capabilities on the way.
     eventually(
         "it is in its user namespace",
         Duration::from_secs(10),
-        || (namespace(&pid) != namespace("self")).then_some(()),
+        || Process::find(pid).filter(|process| process.name == "sh"),
     );
     for map in ["uid_map", "gid_map"] {
         fs::write(format!("/proc/{pid}/{map}"), "0 0 65536").unwrap();
