@@ -6,7 +6,7 @@ use lkc_tests::{TestEnv, eventually, process::Process};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::{env_with_cluster, next_second, step};
+use crate::{PROGRAMS, env_with_cluster, next_second, step};
 
 /// How long what was killed may take until it is back.
 const BACK: Duration = Duration::from_secs(20);
@@ -36,6 +36,22 @@ fn a_daemon_that_is_killed_is_missed_by_nobody() {
     env.run(&["delete", "--yes"]).succeeds();
     env.run(&["daemon", "stop"]).succeeds();
     env.nothing_is_left();
+}
+
+#[test]
+fn a_daemon_that_is_killed_in_the_middle_of_up_is_continued_by_the_next() {
+    let env = TestEnv::new(PROGRAMS);
+    env.configure_one(&["simulate-ready-delay = \"1s\""]);
+    let up = env.lkc(["up"]).spawn();
+    up.stderr_until("k3s has started", |text| text.contains("✓ k3s"));
+    let machine = env.machine("k3s-dev");
+    env.daemon().signal(Signal::SIGKILL);
+    up.finish().exits(4).explains("hint: ");
+    env.run(&["up"]).succeeds().prints("is up");
+    assert_eq!(env.machine("k3s-dev"), machine, "it was found and kept");
+    env.run(&["kubectl", "get", "nodes"])
+        .succeeds()
+        .prints(" Ready ");
 }
 
 #[test]

@@ -275,3 +275,29 @@ fn the_machine_is_a_world_of_its_own() {
         "{routes}"
     );
 }
+
+#[test]
+fn the_users_own_kubeconfig_gets_and_loses_our_entries_only() {
+    let env = env_with_cluster(&[]);
+    let own = env.home().join(".kube/config");
+    let foreign = "apiVersion: v1\nkind: Config\ncurrent-context: work\nclusters:\n- name: work\n  cluster:\n    server: https://127.0.0.1:1\nusers:\n- name: work\n  user: {}\ncontexts:\n- name: work\n  context: {cluster: work, user: work}\n";
+    fs::create_dir(env.home().join(".kube")).unwrap();
+    fs::write(&own, foreign).unwrap();
+    let kubectl = |args: &[&str]| {
+        let outcome = env.program("kubectl").args(args).run().succeeds();
+        outcome.stdout.trim().to_owned()
+    };
+    env.run(&["kubeconfig", "--merge"]).succeeds();
+    assert_eq!(
+        kubectl(&["config", "get-contexts", "-o", "name"]),
+        "k3s-dev\nwork"
+    );
+    assert_eq!(kubectl(&["config", "current-context"]), "work");
+    let nodes = kubectl(&["--context", "k3s-dev", "get", "nodes", "-o", "name"]);
+    assert_eq!(nodes, "node/k3s-dev");
+    env.run(&["kubeconfig", "--merge", "--use"]).succeeds();
+    assert_eq!(kubectl(&["config", "current-context"]), "k3s-dev");
+    env.run(&["kubeconfig", "--unmerge"]).succeeds();
+    assert_eq!(kubectl(&["config", "get-contexts", "-o", "name"]), "work");
+    assert!(!own.with_extension("lock").exists());
+}
