@@ -6,13 +6,16 @@ use lkc_tests::{TestEnv, eventually, process::Process};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::{PROGRAMS, env_with_cluster, next_second, step};
+use crate::{PROGRAMS, env_with_cluster, has_kubectl, next_second, step};
 
 /// How long what was killed may take until it is back.
 const BACK: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_daemon_that_is_killed_is_missed_by_nobody() {
+    if !has_kubectl() {
+        return;
+    }
     let env = env_with_cluster(&[]);
     let before = parts(&env);
     let since = ready_since(&env);
@@ -40,6 +43,9 @@ fn a_daemon_that_is_killed_is_missed_by_nobody() {
 
 #[test]
 fn a_daemon_that_is_killed_in_the_middle_of_up_is_continued_by_the_next() {
+    if !has_kubectl() {
+        return;
+    }
     let env = TestEnv::new(PROGRAMS);
     env.configure_one(&["simulate-ready-delay = \"1s\""]);
     let up = env.lkc(["up"]).spawn();
@@ -69,6 +75,9 @@ fn a_daemon_that_is_stopped_leaves_the_cluster_alone() {
 
 #[test]
 fn an_agent_that_is_killed_comes_back_and_finds_k3s() {
+    if !has_kubectl() {
+        return;
+    }
     let env = env_with_cluster(&[]);
     let before = parts(&env);
     before.agent.signal(Signal::SIGKILL);
@@ -91,6 +100,9 @@ fn an_agent_that_is_killed_comes_back_and_finds_k3s() {
 
 #[test]
 fn a_k3s_that_is_killed_falls_down_the_ladder_and_climbs_it_again() {
+    if !has_kubectl() {
+        return;
+    }
     let env = env_with_cluster(&[]);
     let before = parts(&env);
     let watch = env
@@ -135,6 +147,9 @@ fn a_k3s_that_is_killed_falls_down_the_ladder_and_climbs_it_again() {
 
 #[test]
 fn a_machine_that_is_killed_is_failed_until_the_next_up() {
+    if !has_kubectl() {
+        return;
+    }
     let env = env_with_cluster(&[]);
     let machine = env.machine("k3s-dev");
     next_second();
@@ -155,6 +170,9 @@ fn a_machine_that_is_killed_is_failed_until_the_next_up() {
 /// Everything at once, as a power cut that spares the kernel.
 #[test]
 fn a_host_on_which_everything_was_killed_continues_with_up() {
+    if !has_kubectl() {
+        return;
+    }
     let env = env_with_cluster(&[]);
     let machine = env.machine("k3s-dev");
     next_second();

@@ -12,7 +12,7 @@ use insta::assert_snapshot;
 use lkc_tests::{User, eventually, loopbacks};
 use nix::sys::signal::Signal;
 
-use crate::{can_be, env_with_cluster};
+use crate::{can_be, env_with_cluster, has_kubectl};
 
 /// Bytes of the big transfer, each way.
 const BIG: usize = 64 * 1024 * 1024;
@@ -120,6 +120,9 @@ fn a_big_transfer_arrives_whole_in_both_directions() {
 /// Nobody reads from one connection; others go on.
 #[test]
 fn a_reader_that_stalls_delays_nobody() {
+    if !has_kubectl() {
+        return;
+    }
     if !can_be(User::Nobody) {
         return;
     }
@@ -149,6 +152,9 @@ fn a_reader_that_stalls_delays_nobody() {
 
 #[test]
 fn a_connection_made_while_the_agent_is_away_is_parked() {
+    if !has_kubectl() {
+        return;
+    }
     let env = env_with_cluster(&[]);
     // With its first process stopped the machine starts no other agent.
     let machine = env.machine("k3s-dev");
@@ -184,6 +190,9 @@ fn a_connection_made_while_the_agent_is_away_is_parked() {
 
 #[test]
 fn a_connection_waits_for_an_agent_that_is_slow() {
+    if !has_kubectl() {
+        return;
+    }
     let env = env_with_cluster(&[]);
     let agent = env.process_in("k3s-dev", "lkc-guest").unwrap();
     agent.signal(Signal::SIGSTOP);

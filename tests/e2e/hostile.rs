@@ -15,7 +15,7 @@ use lkc_protocol::{
 };
 use lkc_tests::{TestEnv, User};
 
-use crate::{PROGRAMS, can_be, env_with_cluster, step};
+use crate::{PROGRAMS, can_be, env_with_cluster, has_kubectl, step};
 
 #[test]
 fn a_kubeconfig_with_a_wrong_certificate() {
@@ -82,6 +82,9 @@ fn refused(kind: &str, why: &str) {
 
 #[test]
 fn an_agent_lets_in_nobody_but_its_host() {
+    if !has_kubectl() {
+        return;
+    }
     let env = env_with_cluster(&[]);
     let socket = env.runtime_dir().join("k3s-dev/agent.sock");
     let directory = env.cluster_dir("k3s-dev");

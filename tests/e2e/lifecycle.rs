@@ -10,7 +10,7 @@ use std::{
 use insta::assert_snapshot;
 use lkc_tests::{TestEnv, User, eventually, loopbacks};
 
-use crate::{PROGRAMS, can_be, done_lines, env_with_cluster, next_second};
+use crate::{PROGRAMS, can_be, done_lines, env_with_cluster, has_kubectl, next_second};
 
 #[test]
 fn a_cluster_comes_and_goes_as_whoever_runs_the_tests() {
@@ -23,7 +23,7 @@ fn a_cluster_comes_and_goes_without_privileges() {
 }
 
 fn comes_and_goes(user: User) {
-    if !can_be(user) {
+    if !can_be(user) || !has_kubectl() {
         return;
     }
     let env = TestEnv::of(user, PROGRAMS);
@@ -252,6 +252,9 @@ fn events_for_programs() {
 
 #[test]
 fn the_machine_is_a_world_of_its_own() {
+    if !has_kubectl() {
+        return;
+    }
     let env = env_with_cluster(&[]);
     let machine = env.machine("k3s-dev");
     for namespace in ["net", "mnt", "pid", "uts", "ipc"] {
@@ -278,6 +281,9 @@ fn the_machine_is_a_world_of_its_own() {
 
 #[test]
 fn the_users_own_kubeconfig_gets_and_loses_our_entries_only() {
+    if !has_kubectl() {
+        return;
+    }
     let env = env_with_cluster(&[]);
     let own = env.home().join(".kube/config");
     let foreign = "apiVersion: v1\nkind: Config\ncurrent-context: work\nclusters:\n- name: work\n  cluster:\n    server: https://127.0.0.1:1\nusers:\n- name: work\n  user: {}\ncontexts:\n- name: work\n  context: {cluster: work, user: work}\n";

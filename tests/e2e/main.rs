@@ -7,7 +7,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lkc_tests::{Programs, TestEnv, User, eventually};
+use lkc_tests::{Programs, TestEnv, User, eventually, find_program, skipped};
 
 mod cni;
 mod commands;
@@ -71,6 +71,15 @@ fn next_second() {
     eventually("the second is over", Duration::from_secs(5), || {
         (second() != now).then_some(())
     });
+}
+
+/// Whether there is a kubectl; says that the test is skipped if not.
+fn has_kubectl() -> bool {
+    let found = find_program("kubectl").is_some();
+    if !found {
+        skipped("there is no kubectl on PATH");
+    }
+    found
 }
 
 /// Whether the user may make a sandbox here; says that the test is skipped if not.

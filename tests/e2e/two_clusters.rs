@@ -5,10 +5,13 @@ use std::{fs, net::TcpStream};
 use lkc_tests::TestEnv;
 use serde_json::Value;
 
-use crate::PROGRAMS;
+use crate::{PROGRAMS, has_kubectl};
 
 #[test]
 fn two_clusters_share_nothing_but_the_host() {
+    if !has_kubectl() {
+        return;
+    }
     let env = TestEnv::new(PROGRAMS);
     let both = env.cluster("k3s-dev", 0, &[], "") + &env.cluster("k3s-capi", 1, &[], "");
     env.configure(&both);

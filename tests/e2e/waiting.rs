@@ -9,7 +9,7 @@ use insta::assert_snapshot;
 use lkc_tests::TestEnv;
 use nix::sys::signal::Signal;
 
-use crate::{PROGRAMS, node_has_said_why, step};
+use crate::{PROGRAMS, has_kubectl, node_has_said_why, step};
 
 /// A node that takes longer than any test waits.
 const NEVER_READY: &str = "simulate-node-ready-delay = \"10m\"";
@@ -128,6 +128,9 @@ fn a_k3s_that_needs_a_second_start_is_waited_for() {
 
 #[test]
 fn an_object_that_does_not_exist_yet_is_waited_for() {
+    if !has_kubectl() {
+        return;
+    }
     let env = TestEnv::new(PROGRAMS);
     env.configure_one(&["simulate-node-delay = \"1s\""]);
     let up = env.lkc(["up", "--wait", "none"]).run().succeeds();
@@ -160,6 +163,9 @@ fn an_object_that_does_not_exist_yet_is_waited_for() {
 /// The bar is 50 ms; the assertion is loose, since the machine may be busy with other tests.
 #[test]
 fn a_wait_ends_soon_after_the_event() {
+    if !has_kubectl() {
+        return;
+    }
     let env = TestEnv::new(PROGRAMS);
     env.configure_one(&["simulate-node-ready-delay = \"2s\""]);
     env.run(&["up", "--wait", "registered"]).succeeds();

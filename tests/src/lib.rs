@@ -17,7 +17,7 @@ mod user;
 pub use eventually::eventually;
 pub use invocation::{Invocation, Running};
 pub use outcome::{Checked, Outcome};
-pub use test_env::{ClusterPorts, Programs, TestEnv, loopbacks};
+pub use test_env::{ClusterPorts, Programs, TestEnv, find_program, loopbacks};
 pub use user::User;
 
 /// Says that a test could not run here, in the words that CI looks for.

@@ -453,7 +453,9 @@ fn place(program: &Path, target: &Path) -> io::Result<()> {
     fs::hard_link(program, target).or_else(|_| fs::copy(program, target).map(drop))
 }
 
-fn find_program(name: &str) -> Option<PathBuf> {
+/// Where a program is on the `PATH` of whoever runs the tests.
+#[must_use]
+pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path)
         .map(|directory| directory.join(name))
