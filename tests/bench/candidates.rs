@@ -8,6 +8,7 @@ mod ssh;
 
 use std::{
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -24,13 +25,15 @@ use crate::{
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
 /// One way from a client to a backend.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
     /// Whether the quick form has it.
     pub(crate) quick: bool,
     kind: Kind,
+    /// Another build of this program, whose tunnel it is.
+    build: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -117,6 +120,7 @@ const fn candidate(name: &'static str, what: &'static str, quick: bool, kind: Ki
         what,
         quick,
         kind,
+        build: None,
     }
 }
 
@@ -131,13 +135,26 @@ impl Candidate {
     /// `Candidate` with what there is.
     pub(crate) fn named(name: &str) -> Result<Self, Failure> {
         let found = CANDIDATES.iter().find(|candidate| candidate.name == name);
-        found.copied().ok_or_else(|| {
+        found.cloned().ok_or_else(|| {
             let names: Vec<_> = CANDIDATES.iter().map(|candidate| candidate.name).collect();
             Failure::Candidate(format!(
                 "no candidate {name}; there are {}",
                 names.join(", ")
             ))
         })
+    }
+
+    /// `lkc-unix` as another build of this program has it, to see what a change did.
+    pub(crate) fn before(build: PathBuf) -> Self {
+        Self {
+            build: Some(build),
+            ..candidate(
+                "lkc-unix-before",
+                "our tunnel over a unix socket, of the build that is compared",
+                true,
+                Kind::Ours(ours::Form::Unix),
+            )
+        }
     }
 
     /// Whether it is a form of our tunnel.
@@ -183,7 +200,7 @@ impl Candidate {
         let path = directory.path();
         let (entry, children) = match self.kind {
             Kind::Direct => (target, Vec::new()),
-            Kind::Ours(form) => ours::start(form, target, path)?,
+            Kind::Ours(form) => ours::start(form, self.build.as_deref(), target, path)?,
             Kind::Socat { hops, tuned } => socat::start(hops, tuned, target, path)?,
             Kind::Ssh => ssh::start(target, path)?,
             Kind::Haproxy => haproxy::start(target, path)?,

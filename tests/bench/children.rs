@@ -41,8 +41,21 @@ impl Child {
         subcommand: &str,
         order: &T,
     ) -> Result<(Self, String), Failure> {
-        let what = || Failure::to(format!("start {subcommand}"));
-        let program = std::env::current_exe().map_err(what())?;
+        let program = std::env::current_exe();
+        let program = program.map_err(Failure::to("find this program"))?;
+        Self::of_build(&program, subcommand, order)
+    }
+
+    /// The same with another build of this program.
+    ///
+    /// # Errors
+    /// When it cannot be started or ends without an answer.
+    pub(crate) fn of_build<T: Serialize>(
+        program: &Path,
+        subcommand: &str,
+        order: &T,
+    ) -> Result<(Self, String), Failure> {
+        let what = || Failure::to(format!("start {subcommand} of {}", program.display()));
         let mut process = Command::new(program)
             .arg(subcommand)
             .process_group(0)

@@ -23,6 +23,9 @@ pub(crate) struct RunOptions {
     /// Only these candidates; ratios need `direct` and `socat-2` among them
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Another build of lkc-bench, whose tunnel is measured beside ours as `lkc-unix-before`
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) before: Option<PathBuf>,
     /// Rounds; each measures every candidate once
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,

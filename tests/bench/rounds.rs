@@ -84,15 +84,15 @@ pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
 }
 
 fn chosen(options: &RunOptions) -> Result<Vec<Candidate>, Failure> {
-    if options.only.is_empty() {
+    let mut chosen = if options.only.is_empty() {
         let quick = |candidate: &&Candidate| candidate.quick || !options.quick;
-        return Ok(CANDIDATES.iter().filter(quick).copied().collect());
-    }
-    options
-        .only
-        .iter()
-        .map(|name| Candidate::named(name))
-        .collect()
+        CANDIDATES.iter().filter(quick).cloned().collect()
+    } else {
+        let named = options.only.iter().map(|name| Candidate::named(name));
+        named.collect::<Result<Vec<_>, _>>()?
+    };
+    chosen.extend(options.before.clone().map(Candidate::before));
+    Ok(chosen)
 }
 
 /// A thousand connections need more descriptors than a shell usually gives.
@@ -123,7 +123,7 @@ impl Contender {
     fn new(candidate: &Candidate) -> Self {
         let not_measured = candidate.available().err();
         Self {
-            candidate: *candidate,
+            candidate: candidate.clone(),
             running: None,
             has_worked: false,
             figures: Figures::new(),

@@ -20,6 +20,7 @@ pub(super) enum Form {
 
 pub(super) fn start(
     form: Form,
+    build: Option<&Path>,
     target: SocketAddr,
     directory: &Path,
 ) -> Result<(SocketAddr, Vec<Child>), Failure> {
@@ -35,7 +36,10 @@ pub(super) fn start(
         carrier: wanted.clone(),
         encrypt,
     };
-    let (guest_end, listening) = Child::ours("tunnel-guest", &order)?;
+    let (guest_end, listening) = match build {
+        Some(program) => Child::of_build(program, "tunnel-guest", &order)?,
+        None => Child::ours("tunnel-guest", &order)?,
+    };
     let carrier = match wanted {
         Carrier::Unix(path) => Carrier::Unix(path),
         Carrier::Tcp(_) => Carrier::Tcp(address(&listening)?),
@@ -47,7 +51,10 @@ pub(super) fn start(
         encrypt,
         target,
     };
-    let (host_end, forwarding) = Child::ours("tunnel-host", &order)?;
+    let (host_end, forwarding) = match build {
+        Some(program) => Child::of_build(program, "tunnel-host", &order)?,
+        None => Child::ours("tunnel-host", &order)?,
+    };
     Ok((address(&forwarding)?, vec![host_end, guest_end]))
 }
 

@@ -38,6 +38,39 @@ const RATIOS: &[Column] = &[
     }),
 ];
 
+const BEFORE: &str = "lkc-unix-before";
+
+/// What a change did, when another build was measured too.
+const CHANGES: &[Column] = &[
+    ("one stream", |results, name| {
+        ratio(results, name, BEFORE, &["up", "down"])
+    }),
+    ("both ways", |results, name| {
+        ratio(results, name, BEFORE, &["both"])
+    }),
+    ("16 streams", |results, name| {
+        ratio(results, name, BEFORE, &["16-up", "16-down"])
+    }),
+    ("CPU/GiB", |results, name| {
+        ratio(results, name, BEFORE, &["cpu-up", "cpu-down"])
+    }),
+    ("round trip", |results, name| {
+        ratio(results, name, BEFORE, &["ping-p50"])
+    }),
+    ("beside bulk, p50", |results, name| {
+        ratio(results, name, BEFORE, &["beside-up-p50", "beside-down-p50"])
+    }),
+    ("beside bulk, p99", |results, name| {
+        ratio(results, name, BEFORE, &["beside-up-p99", "beside-down-p99"])
+    }),
+    ("connections, 8 clients", |results, name| {
+        ratio(results, name, BEFORE, &["connects-8"])
+    }),
+    ("idle PSS", |results, name| {
+        ratio(results, name, BEFORE, &["idle-pss"])
+    }),
+];
+
 const THROUGHPUT: &[Column] = &[
     ("up", |results, name| figure(results, name, "up", 2)),
     ("down", |results, name| figure(results, name, "down", 2)),
@@ -168,6 +201,10 @@ fn write_page(results: &Results, text: &mut String) -> std::fmt::Result {
     for (title, columns) in tables {
         writeln!(text, "\n## {title}\n")?;
         text.push_str(&table(results, columns));
+    }
+    if results.spread(BEFORE, "up").is_some() {
+        writeln!(text, "\n## Against {BEFORE}\n")?;
+        text.push_str(&table(results, CHANGES));
     }
     for one in &results.candidates {
         if let Some(why) = &one.not_measured {
