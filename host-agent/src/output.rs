@@ -264,7 +264,10 @@ pub fn usage(answer: &clap::Error) -> ExitCode {
     let code = u8::try_from(answer.exit_code()).unwrap_or(Kind::Usage.exit_code());
     match answer.print() {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe && code == 0 => {
-            ExitCode::from(Kind::HostIo.exit_code())
+            let error = stdout_error(error);
+            // If stderr takes nothing either, the exit code has to do.
+            let _ = write!(io::stderr(), "{}", report::text(&error, Paint::new(false)));
+            ExitCode::from(error.kind.exit_code())
         }
         _ => ExitCode::from(code),
     }

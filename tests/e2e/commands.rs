@@ -63,6 +63,7 @@ fn a_full_disk_is_an_error_and_no_bug() {
         &["kubeconfig"],
         &["version"],
         &["completions", "bash"],
+        &["--help"],
     ] {
         let full = File::options().write(true).open("/dev/full").unwrap();
         env.lkc(args)

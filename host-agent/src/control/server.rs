@@ -32,6 +32,10 @@ use conversation::Conversation;
 /// Clients at once. Each is a descriptor and a few kilobytes.
 const MAX_CLIENTS: usize = 256;
 
+/// Pause after accept(2) failed, as when file descriptors run out: nothing tells when there are
+/// some again.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// How long clients may take to be told that the daemon ends.
 const GOODBYE: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -82,7 +86,7 @@ impl Server {
                     }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept clients");
-                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 }
             }
