@@ -131,9 +131,11 @@ impl Conversation {
         };
         let stops = matches!(call.request, Request::StopDaemon);
         let answered = tokio::select! {
-            answered = answer(call, &mut teller, &handle) => answered,
-            () = gone => return,
+            // The stop first: what is followed ends with the daemon too, and that is no answer.
+            biased;
             () = stop.cancelled() => return,
+            () = gone => return,
+            answered = answer(call, &mut teller, &handle) => answered,
         };
         match answered {
             Ok(()) if stops => handle.stop(),
