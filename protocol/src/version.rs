@@ -2,13 +2,16 @@
 //! a golden vector and a line in the changelog; nothing is ever removed from the list.
 
 /// Capability version of this build: one integer, raised by every change of behaviour on the wire.
-pub const CAPABILITY: u32 = FIRST;
+pub const CAPABILITY: u32 = FORWARDS;
 
 /// Oldest capability version that this build still works with.
 pub const OLDEST_CAPABILITY: u32 = FIRST;
 
 /// 2026-11-21: requests Info to WatchObject, the plain continuation on local carriers.
 pub const FIRST: u32 = 1;
+
+/// 2026-11-21: UDP targets, reverse forwards, connections that are handed over.
+pub const FORWARDS: u32 = 2;
 
 /// Newest version of the preface-to-hello sequence that this build speaks.
 pub const HANDSHAKE: u16 = 1;

@@ -1,0 +1,131 @@
+//! Two sockets joined, for a connection that the other agent handed over: one copy in user space
+//! instead of two, and no multiplexer between.
+
+use std::{
+    io,
+    pin::pin,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use tokio::{io::Interest, task::yield_now};
+
+use super::{
+    Counters, JoinEnd,
+    buffer::Buffer,
+    socket::{ResetUnlessFinished, Socket},
+};
+
+/// Bytes that one direction moves before other connections of the thread get their turn.
+const TURN: usize = 512 * 1024;
+
+/// Joins `client` and `target` until both directions have ended or one end fails; the other then
+/// sees a reset. Dropping the future resets both.
+pub async fn join(client: impl Socket, target: impl Socket, counters: &Counters) -> JoinEnd {
+    let client = ResetUnlessFinished::new(client);
+    let target = ResetUnlessFinished::new(target);
+    let result = both(client.socket(), target.socket(), counters).await;
+    match result {
+        Ok(()) => {
+            client.finished();
+            target.finished();
+            JoinEnd::Finished
+        }
+        Err(end) => end,
+    }
+}
+
+/// Runs both directions to their ends. Where one has ended, nobody reads there any more, and a
+/// reset that follows the end shows only to who watches for it.
+async fn both(
+    client: &impl Socket,
+    target: &impl Socket,
+    counters: &Counters,
+) -> Result<(), JoinEnd> {
+    let mut up = pin!(pump(client, target, &counters.sent));
+    let mut down = pin!(pump(target, client, &counters.received));
+    tokio::select! {
+        ended = &mut up => {
+            ended.map_err(JoinEnd::of_up)?;
+            tokio::select! {
+                biased;
+                ended = down => ended.map_err(JoinEnd::of_down),
+                error = client.failure() => Err(JoinEnd::Client(error)),
+            }
+        }
+        ended = &mut down => {
+            ended.map_err(JoinEnd::of_down)?;
+            tokio::select! {
+                biased;
+                ended = up => ended.map_err(JoinEnd::of_up),
+                error = target.failure() => Err(JoinEnd::Target(error)),
+            }
+        }
+    }
+}
+
+/// Which end of a direction failed.
+enum Failed {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+impl JoinEnd {
+    fn of_up(failed: Failed) -> Self {
+        match failed {
+            Failed::Reading(error) => Self::Client(error),
+            Failed::Writing(error) => Self::Target(error),
+        }
+    }
+
+    fn of_down(failed: Failed) -> Self {
+        match failed {
+            Failed::Reading(error) => Self::Target(error),
+            Failed::Writing(error) => Self::Client(error),
+        }
+    }
+}
+
+/// Moves bytes until `from` ends, and then ends that direction of `to`.
+async fn pump(from: &impl Socket, to: &impl Socket, moved: &AtomicU64) -> Result<(), Failed> {
+    loop {
+        from.ready(Interest::READABLE)
+            .await
+            .map_err(Failed::Reading)?;
+        // Taken only once there is something to read: an idle connection holds no buffer.
+        let mut buffer = Buffer::take();
+        let mut turn = 0;
+        while turn < TURN {
+            buffer.bytes_mut().clear();
+            match from.receive(buffer.bytes_mut()) {
+                Ok(0) => return to.finish().map_err(Failed::Writing),
+                Ok(count) => {
+                    send_all(from, to, buffer.as_ref()).await?;
+                    moved.fetch_add(count as u64, Ordering::Relaxed);
+                    turn += count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(Failed::Reading(error)),
+            }
+        }
+        drop(buffer);
+        if turn >= TURN {
+            yield_now().await;
+        }
+    }
+}
+
+/// While `to` takes no more, nobody reads `from`, so its failure has to be watched for.
+async fn send_all(from: &impl Socket, to: &impl Socket, mut bytes: &[u8]) -> Result<(), Failed> {
+    while !bytes.is_empty() {
+        match to.send(bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
+                biased;
+                ready = to.ready(Interest::WRITABLE) => ready.map_err(Failed::Writing)?,
+                error = from.failure() => return Err(Failed::Reading(error)),
+            },
+            Err(error) => return Err(Failed::Writing(error)),
+        }
+    }
+    Ok(())
+}
