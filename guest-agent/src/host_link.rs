@@ -31,6 +31,7 @@ use crate::{
     logs, network,
     observe::{ConfigureError, Observer, describe},
     readiness::difference,
+    reverse::{self, Listeners},
 };
 
 /// Requests of one link that are being worked on at once, connections included. As many as the
@@ -82,6 +83,7 @@ where
     let mut requests = JoinSet::new();
     let mut driving = JoinSet::new();
     driving.spawn(driver.run());
+    let listeners = Listeners::new(link.clone(), reverse::Limits::default());
     loop {
         tokio::select! {
             () = cancel.cancelled() => {
@@ -91,7 +93,7 @@ where
             Some(ended) = requests.join_next() => log_defect(ended),
             request = incoming.next() => match request {
                 Some(request) if requests.len() < MAX_REQUESTS => {
-                    requests.spawn(handle(request, guest.clone()));
+                    requests.spawn(handle(request, guest.clone(), listeners.clone()));
                 }
                 Some(request) => request.refuse(&Refusal::new(RefusalCode::Busy, "too many requests at once")),
                 None => break,
@@ -111,7 +113,7 @@ fn log_defect(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn handle(request: IncomingRequest, guest: Guest) {
+async fn handle(request: IncomingRequest, guest: Guest, listeners: Listeners) {
     match request.request().clone() {
         AnyRequest::Info(_) => answer_info(request).await,
         AnyRequest::Watch(_) => watch(request.accept::<Watch>(&WatchAnswer {}), &guest).await,
@@ -123,6 +125,11 @@ async fn handle(request: IncomingRequest, guest: Guest) {
         AnyRequest::Dial(target) => connect(request, &target, &guest).await,
         AnyRequest::Logs(wanted) => follow_logs(request, &wanted, &guest).await,
         AnyRequest::WatchObject(wanted) => watch_object(request, wanted, &guest).await,
+        AnyRequest::Listen(wanted) => listeners.serve(request, &wanted).await,
+        AnyRequest::Arrive(_) => {
+            let text = "connections arrive at a host, not at a guest";
+            request.refuse(&Refusal::new(RefusalCode::Denied, text));
+        }
         AnyRequest::Shutdown(wanted) => {
             let grace = Duration::from_millis(u64::from(wanted.grace_ms));
             request.answer::<Shutdown>(&ShutdownAnswer {});
@@ -314,12 +321,7 @@ async fn node_addresses(target: &Dial) -> Vec<IpAddr> {
     if loopback || target.host.eq_ignore_ascii_case("localhost") {
         return Vec::new();
     }
-    let interfaces = network::interfaces().await.unwrap_or_default();
-    interfaces
-        .iter()
-        .flat_map(|interface| &interface.addresses)
-        .filter_map(|address| address.split('/').next()?.parse().ok())
-        .collect()
+    network::own_addresses().await
 }
 
 async fn follow_logs(request: IncomingRequest, wanted: &Logs, guest: &Guest) {

@@ -2,8 +2,8 @@
 //! out the cluster's credentials and ends the tunnel.
 //!
 //! Start at [`agent`], which owns every task; [`host_link`] is one connected host. What decides is
-//! pure: [`network::plan`], [`readiness`], [`dial`]'s policy. What touches the system is at the edge:
-//! [`network::netlink`], [`k3s`], [`observe`], [`listen`].
+//! pure: [`network::plan`], [`readiness`], the policies of [`dial`] and [`reverse`]. What touches
+//! the system is at the edge: [`network::netlink`], [`k3s`], [`observe`], [`listen`].
 
 pub mod agent;
 pub mod config;
@@ -15,6 +15,7 @@ pub mod logs;
 pub mod network;
 pub mod observe;
 pub mod readiness;
+pub mod reverse;
 pub mod service_manager;
 
 use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, process::ExitCode, sync::Mutex};

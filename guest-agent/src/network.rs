@@ -4,6 +4,8 @@
 //! steps, [`netlink`] carries them out and reads the kernel back. Names, addresses, routes, MTU and
 //! host name are set here; DHCP and resolvers need systemd-networkd.
 
+use std::net::IpAddr;
+
 use lkc_protocol::message::{ApplyNetwork, InterfaceInfo, NetworkApplied};
 
 pub mod address;
@@ -85,6 +87,16 @@ pub async fn interfaces() -> Result<Vec<InterfaceInfo>, NetlinkError> {
         name: link.name,
     });
     Ok(info.collect())
+}
+
+/// The addresses that the kernel has, loopback left out; none when it could not be read.
+pub async fn own_addresses() -> Vec<IpAddr> {
+    let interfaces = interfaces().await.unwrap_or_default();
+    interfaces
+        .iter()
+        .flat_map(|interface| &interface.addresses)
+        .filter_map(|address| address.split('/').next()?.parse().ok())
+        .collect()
 }
 
 /// What there is now, for people, and what was left undone.

@@ -84,6 +84,7 @@ codes! {
         Busy = 6 => "too much is going on at once",
         Failed = 7 => "it was tried and failed",
         Unresolved = 8 => "the name has no address",
+        InUse = 9 => "the address is in use",
     }
 }
 

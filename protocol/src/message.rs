@@ -9,6 +9,7 @@ mod control;
 mod kubernetes;
 mod network;
 mod readiness;
+mod reverse;
 mod wire_enum;
 
 pub use control::{
@@ -23,6 +24,7 @@ pub use network::{ApplyNetwork, InterfaceConfig, NetworkApplied, RouteConfig};
 pub use readiness::{
     Change, K3sSummary, Rung, RungState, RungStatus, Snapshot, Watch, WatchAnswer,
 };
+pub use reverse::{Arrive, Arrived, K3S_PORTS, Listen, Listening, k3s_use_of};
 
 /// A message: a number, a name and a bincode body.
 pub trait Body: bincode::Encode + bincode::Decode<()> + std::fmt::Debug {
@@ -102,6 +104,8 @@ registry! {
         13 Logs         -> 14 LogsAnswer;
         15 Shutdown     -> 16 ShutdownAnswer;
         17 WatchObject  -> 18 WatchObjectAnswer;
+        21 Listen       -> 22 Listening;
+        23 Arrive       -> 24 Arrived;
     }
     stream_messages {
         128 Snapshot;

@@ -80,6 +80,10 @@ fn registry_numbers_are_unique_and_stay_in_their_ranges() {
     16 ShutdownAnswer
     17 WatchObject
     18 WatchObjectAnswer
+    21 Listen
+    22 Listening
+    23 Arrive
+    24 Arrived
     128 Snapshot
     129 Change
     130 KubeconfigValues

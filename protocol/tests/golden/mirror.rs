@@ -85,6 +85,10 @@ mirrors! {
             selector: Option<String>, condition: Option<String>
         }
         WatchObjectAnswer {}
+        Listen { id: u32, address: String, port: u16 }
+        Listening { address: String }
+        Arrive { listen: u32 }
+        Arrived {}
         Snapshot { sequence: u64, rungs: Vec<RungStatus>, k3s: K3sSummary }
         Change { sequence: u64, rungs: Vec<RungStatus>, k3s: Option<K3sSummary> }
         KubeconfigValues {

@@ -1,11 +1,11 @@
 //! The values behind the message vectors: each message empty, full, and at its edges.
 
 use lkc_protocol::message::{
-    ApplyNetwork, Change, Cni, ConfigureK3s, Dial, DialNetwork, Dialled, Info, InfoAnswer,
-    InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig,
-    KubeconfigAnswer, KubeconfigValues, LogLine, LogSource, Logs, LogsAnswer, NetworkApplied,
-    ObjectStatus, RouteConfig, Rung, RungState, RungStatus, Shutdown, ShutdownAnswer, Snapshot,
-    Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
+    ApplyNetwork, Arrive, Arrived, Change, Cni, ConfigureK3s, Dial, DialNetwork, Dialled, Info,
+    InfoAnswer, InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig,
+    KubeconfigAnswer, KubeconfigValues, Listen, Listening, LogLine, LogSource, Logs, LogsAnswer,
+    NetworkApplied, ObjectStatus, RouteConfig, Rung, RungState, RungStatus, Shutdown,
+    ShutdownAnswer, Snapshot, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
 };
 
 /// Takes every sample: a name, what it is, the value. One function over all types, so that each
@@ -24,6 +24,7 @@ pub(crate) fn each(to: &mut impl Take) {
     kubeconfig(to);
     streams(to);
     objects(to);
+    reverse(to);
 }
 
 fn info(to: &mut impl Take) {
@@ -337,6 +338,39 @@ fn streams(to: &mut impl Take) {
         "ShutdownAnswer: no fields",
         ShutdownAnswer {},
     );
+}
+
+fn reverse(to: &mut impl Take) {
+    let listen = |id, address: &str, port| Listen {
+        id,
+        address: address.to_owned(),
+        port,
+    };
+    to.take(
+        "listen-empty",
+        "Listen: no address, port zero, as a guest refuses it",
+        listen(0, "", 0),
+    );
+    to.take(
+        "listen-full",
+        "Listen: the first listener, a registry's port on every address",
+        listen(1, "0.0.0.0", 5000),
+    );
+    to.take(
+        "listen-largest-numbers",
+        "Listen: every number the largest of its type",
+        listen(u32::MAX, "::1", u16::MAX),
+    );
+    for (address, name) in [("", "listening-empty"), ("0.0.0.0:5000", "listening-full")] {
+        let about = format!("Listening: `{address}`");
+        let address = address.to_owned();
+        to.take(name, &about, Listening { address });
+    }
+    for (listen, name) in [(1, "arrive-first"), (u32::MAX, "arrive-largest")] {
+        let about = format!("Arrive: a connection to listener {listen}");
+        to.take(name, &about, Arrive { listen });
+    }
+    to.take("arrived", "Arrived: no fields", Arrived {});
 }
 
 fn objects(to: &mut impl Take) {
