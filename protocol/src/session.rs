@@ -283,8 +283,7 @@ impl Session {
         };
         let read = stream.read();
         if let Some(credit) = stream.take_credit() {
-            let payload = window_bytes(credit);
-            self.push_control(frame::encode(Kind::Credit, id, &[&payload]));
+            self.push_credit(id, credit);
         }
         read
     }
@@ -329,7 +328,9 @@ impl Session {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };
-        if stream.is_done() {
+        if stream.is_detached() {
+            // Drained before: it goes when it is sent.
+        } else if stream.is_done() {
             self.forget(id);
         } else if stream.may_drain() {
             stream.detach();
@@ -344,6 +345,13 @@ impl Session {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.finish();
             stream.detach();
+            if stream.is_over() {
+                self.forget(id);
+                return;
+            }
+            if let Some(credit) = stream.take_credit() {
+                self.push_credit(id, credit);
+            }
             self.make_ready(id);
         }
     }
@@ -459,6 +467,10 @@ impl Session {
             stream.ready = true;
             self.ready.push_back(id);
         }
+    }
+
+    fn push_credit(&mut self, id: StreamId, count: usize) {
+        self.push_control(frame::encode(Kind::Credit, id, &[&window_bytes(count)]));
     }
 
     fn push_control(&mut self, frame: Bytes) {

@@ -221,8 +221,9 @@ async fn messages_follow_an_answer_and_a_lone_answer_needs_no_stream() {
     assert_eq!(count, 1000);
     stream.finish();
     drop(stream);
-    let (answer, stream) = host.request(&Info {}).await.unwrap();
+    let (answer, mut stream) = host.request(&Info {}).await.unwrap();
     assert_eq!(answer.hostname, "k3s-dev");
+    assert!(stream.receive::<LogLine>().await.unwrap().is_none());
     drop(stream);
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!((host.stream_count(), guest.stream_count()), (0, 0));

@@ -218,10 +218,15 @@ impl Session {
     }
 
     fn deliver(&mut self, id: StreamId, bytes: Bytes) {
-        if let Some(stream) = self.streams.get_mut(&id)
-            && stream.deliver(bytes)
-        {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        if stream.deliver(bytes) {
             self.events.push_back(Event::Readable(id));
+        } else if stream.is_detached()
+            && let Some(credit) = stream.take_credit()
+        {
+            self.push_credit(id, credit);
         }
     }
 

@@ -151,10 +151,14 @@ impl Stream {
 
     /// Keeps bytes for the reader. Whether the reader may have been waiting for them.
     pub(super) fn deliver(&mut self, bytes: Bytes) -> bool {
-        if self.reset.is_some() || self.detached {
+        if self.reset.is_some() {
             return false;
         }
         let incoming = &mut self.incoming;
+        if self.detached {
+            incoming.consumed += bytes.len();
+            return false;
+        }
         let waiting = incoming.queue.is_empty() && incoming.tail.is_empty();
         if bytes.len() < COPY_BELOW {
             incoming.tail.extend_from_slice(&bytes);
@@ -307,7 +311,12 @@ impl Stream {
         self.outgoing.finish != Finish::Open && self.incoming.end_read
     }
 
-    pub(super) const fn detach(&mut self) {
+    /// What comes from now on counts as consumed, and so does what was not read: an end that is
+    /// still writing gets to its own end.
+    pub(super) fn detach(&mut self) {
         self.detached = true;
+        let incoming = &mut self.incoming;
+        let unread: usize = incoming.queue.drain(..).map(|chunk| chunk.len()).sum();
+        incoming.consumed += unread + std::mem::take(&mut incoming.tail).len();
     }
 }

@@ -267,6 +267,46 @@ fn releasing_an_unfinished_stream_resets_it() {
 }
 
 #[test]
+fn an_end_that_drains_sends_all_and_stops_nobody() {
+    let limits = Limits {
+        window: 32 * 1024,
+        ..Limits::default()
+    };
+    let mut pair = Pair::new(limits);
+    let id = pair.open();
+    let (host, guest) = (&mut pair.host.session, &mut pair.guest.session);
+    assert_eq!(guest.write(id, Bytes::from_static(b"all")), Write::Queued);
+    guest.drain(id);
+    // Its handle goes at last, and that is no reset.
+    guest.release(id);
+    // Three times the window that nobody looks at.
+    assert_eq!(
+        host.write(id, Bytes::from(vec![7; 96 * 1024])),
+        Write::Queued
+    );
+    host.finish(id);
+    pair.settle();
+    let host = &mut pair.host.session;
+    assert_eq!(host.read(id), Read::Data(Bytes::from_static(b"all")));
+    assert_eq!(host.read(id), Read::End);
+    host.release(id);
+    pair.settle();
+    assert_eq!(pair.host.session.stream_count(), 0);
+    assert_eq!(pair.guest.session.stream_count(), 0);
+    assert_eq!(pair.guest.session.granted, 0);
+}
+
+#[test]
+fn draining_a_stream_that_is_over_leaves_nothing() {
+    let mut pair = Pair::new(Limits::default());
+    let id = pair.open();
+    pair.host.session.reset(id, ResetCode::Failed);
+    pair.settle();
+    pair.guest.session.drain(id);
+    assert_eq!(pair.guest.session.stream_count(), 0);
+}
+
+#[test]
 fn bulk_takes_turns_and_control_goes_first() {
     let limits = Limits {
         send_buffer: 4 * 1024 * 1024,
