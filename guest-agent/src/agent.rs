@@ -272,6 +272,7 @@ impl Gate {
                         encrypted = link.is_encrypted(),
                         "link up"
                     );
+                    let guest = guest.of_link(accepted.offered.bind(&link));
                     let end = host_link::serve(link, incoming, driver, guest, cancel).await;
                     tracing::info!(%end, "link down");
                 }

@@ -10,10 +10,11 @@ use std::{
 use futures::StreamExt;
 use lkc_protocol::{
     error::{Refusal, RefusalCode, ResetCode},
+    handover::Giver,
     link::{Driver, Incoming, IncomingRequest, Link, LinkEnd, Stream, StreamError},
     message::{
-        AnyRequest, ApplyNetwork, ConfigureK3s, Dial, Dialled, Info, InfoAnswer, Kubeconfig,
-        KubeconfigAnswer, LogSource, Logs, LogsAnswer, Shutdown, ShutdownAnswer, Watch,
+        AnyRequest, ApplyNetwork, ConfigureK3s, Dial, Dialled, HandOver, Info, InfoAnswer,
+        Kubeconfig, KubeconfigAnswer, LogSource, Logs, LogsAnswer, Shutdown, ShutdownAnswer, Watch,
         WatchAnswer, WatchObject, WatchObjectAnswer,
     },
     relay::{Counters, relay},
@@ -46,6 +47,7 @@ pub struct Guest {
     stop: mpsc::Sender<Duration>,
     agent_log: Option<PathBuf>,
     cluster_ranges: Arc<Mutex<Vec<Block>>>,
+    giver: Option<Arc<Giver>>,
 }
 
 impl Guest {
@@ -65,6 +67,27 @@ impl Guest {
             stop,
             agent_log,
             cluster_ranges,
+            giver: None,
+        }
+    }
+
+    /// The same for one link, whose host takes connections from `giver`.
+    #[must_use]
+    pub fn of_link(self, giver: Option<Giver>) -> Self {
+        Self {
+            giver: giver.map(Arc::new),
+            ..self
+        }
+    }
+
+    async fn policy(&self, target: &Dial) -> Policy {
+        Policy {
+            node_addresses: node_addresses(target).await,
+            cluster_ranges: self
+                .cluster_ranges
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 }
@@ -123,6 +146,7 @@ async fn handle(request: IncomingRequest, guest: Guest, listeners: Listeners) {
             kubeconfig(request.accept::<Kubeconfig>(&KubeconfigAnswer {}), &guest).await;
         }
         AnyRequest::Dial(target) => connect(request, &target, &guest).await,
+        AnyRequest::HandOver(wanted) => hand_over(request, &wanted.target, &guest).await,
         AnyRequest::Logs(wanted) => follow_logs(request, &wanted, &guest).await,
         AnyRequest::WatchObject(wanted) => watch_object(request, wanted, &guest).await,
         AnyRequest::Listen(wanted) => listeners.serve(request, &wanted).await,
@@ -289,15 +313,7 @@ async fn kubeconfig(mut stream: Stream, guest: &Guest) {
 }
 
 async fn connect(request: IncomingRequest, target: &Dial, guest: &Guest) {
-    let policy = Policy {
-        node_addresses: node_addresses(target).await,
-        cluster_ranges: guest
-            .cluster_ranges
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone(),
-    };
-    match dial::dial(target, &policy).await {
+    match dial::dial(target, &guest.policy(target).await).await {
         Ok((connection, address)) => {
             let stream = request.accept::<Dial>(&Dialled {
                 address: address.to_string(),
@@ -307,6 +323,25 @@ async fn connect(request: IncomingRequest, target: &Dial, guest: &Guest) {
         }
         Err(refusal) => {
             tracing::debug!(target = target.host, port = target.port, %refusal, "dial refused");
+            request.refuse(&refusal);
+        }
+    }
+}
+
+/// Connects as for a stream, and gives the connection to the host.
+async fn hand_over(request: IncomingRequest, target: &Dial, guest: &Guest) {
+    let Some(giver) = &guest.giver else {
+        let text = "this link hands no connections over";
+        return request.refuse(&Refusal::new(RefusalCode::Unsupported, text));
+    };
+    let given = match dial::dial(target, &guest.policy(target).await).await {
+        Ok((connection, address)) => giver.give(&connection, address.to_string()),
+        Err(refusal) => Err(refusal),
+    };
+    match given {
+        Ok(answer) => request.answer::<HandOver>(&answer),
+        Err(refusal) => {
+            tracing::debug!(target = target.host, port = target.port, %refusal, "handover refused");
             request.refuse(&refusal);
         }
     }

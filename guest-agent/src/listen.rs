@@ -7,9 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lkc_protocol::handover::{self, HandoverCarrier, Offered};
 use nix::unistd::geteuid;
 use thiserror::Error;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 
 use crate::config::ListenAddress;
 
@@ -43,7 +44,9 @@ pub enum Listener {
 #[derive(Debug)]
 pub struct Accepted {
     /// The carrier.
-    pub carrier: UnixStream,
+    pub carrier: HandoverCarrier,
+    /// What connections are handed over with to a host under the same kernel.
+    pub offered: Offered,
     /// Whether only the kernel and the hypervisor stand between its ends.
     pub local: bool,
     /// Who connects, for the log.
@@ -63,15 +66,17 @@ impl Listener {
     /// The next carrier. A peer of a foreign user is turned away here already.
     ///
     /// # Errors
-    /// What accept(2) says; transient errors among them, so back off and go on.
+    /// What the system says; transient errors among them, so back off and go on.
     pub async fn accept(&self) -> io::Result<Accepted> {
         let Self::Unix(listener) = self;
         loop {
             let (carrier, _) = listener.accept().await?;
             let uid = carrier.peer_cred()?.uid();
             if uid == 0 || uid == geteuid().as_raw() {
+                let (carrier, offered) = handover::offer(carrier)?;
                 return Ok(Accepted {
                     carrier,
+                    offered,
                     local: true,
                     peer: format!("uid {uid}"),
                 });
@@ -128,7 +133,8 @@ mod tests {
         ));
         drop(listener);
         let listener = Listener::bind(&address).unwrap();
-        let (client, accepted) = tokio::join!(UnixStream::connect(&path), listener.accept());
+        let (client, accepted) =
+            tokio::join!(tokio::net::UnixStream::connect(&path), listener.accept());
         client.unwrap();
         assert!(accepted.unwrap().local);
     }

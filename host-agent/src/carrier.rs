@@ -4,9 +4,9 @@ mod unix;
 
 use std::{fmt, io, path::PathBuf, str::FromStr};
 
+use lkc_protocol::handover::{Expected, HandoverCarrier};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::net::UnixStream;
 
 /// Where the other end of a carrier is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -16,8 +16,17 @@ pub enum Carrier {
     Unix(PathBuf),
 }
 
+/// The bytes of a connected carrier.
+pub type CarrierStream = HandoverCarrier;
+
 /// A connected carrier.
-pub type CarrierStream = UnixStream;
+#[derive(Debug)]
+pub struct ConnectedCarrier {
+    /// Its bytes.
+    pub stream: CarrierStream,
+    /// Where a guest under the same kernel puts what it hands connections over with.
+    pub expected: Expected,
+}
 
 /// Why there is no carrier.
 #[derive(Debug, Error)]
@@ -46,7 +55,7 @@ impl Carrier {
     ///
     /// # Errors
     /// What the system said, with the place.
-    pub async fn connect(&self) -> Result<CarrierStream, CarrierError> {
+    pub async fn connect(&self) -> Result<ConnectedCarrier, CarrierError> {
         let connected = match self {
             Self::Unix(path) => unix::connect(path).await,
         };

@@ -9,7 +9,7 @@
 mod channel;
 mod pin;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bytes::{Buf, BytesMut};
 use rustls::{ClientConnection, Connection, ServerConnection};
@@ -35,6 +35,8 @@ const PROOF: usize = 32;
 
 const PROOF_LABEL: &[u8] = b"EXPORTER-lkc-plain-continuation";
 
+const HANDOVER_LABEL: &[u8] = b"EXPORTER-lkc-handover";
+
 /// How far a handshake got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -48,8 +50,8 @@ pub enum Step {
     Established,
 }
 
-impl std::fmt::Display for Step {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
             Self::Preface => "preface",
             Self::Tls => "TLS handshake",
@@ -114,6 +116,23 @@ pub struct Handshake {
     pending_plain: Option<Hello>,
 }
 
+/// What only the two ends of one link know, for each to prove itself beside it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct HandoverProofs {
+    /// Said by the host.
+    pub host: [u8; PROOF],
+    /// Said by the guest.
+    pub guest: [u8; PROOF],
+}
+
+impl fmt::Debug for HandoverProofs {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("HandoverProofs")
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a handshake leads to.
 #[derive(Debug)]
 pub struct Established {
@@ -127,6 +146,8 @@ pub struct Established {
     pub leftover: BytesMut,
     /// Bytes that came in the same record as the hello, opened already.
     pub clear: BytesMut,
+    /// What the two ends of a plain link prove themselves with on the pair of a handover.
+    pub handover: Option<HandoverProofs>,
 }
 
 impl Handshake {
@@ -256,7 +277,9 @@ impl Handshake {
         let Some(peer_key) = self.seen.key() else {
             return Err(Box::new(self));
         };
-        let channel = if self.ours.plain && peer.plain {
+        let plain = self.ours.plain && peer.plain;
+        let handover = plain.then(|| self.handover_proofs()).flatten();
+        let channel = if plain {
             Channel::Plain
         } else {
             Channel::tls(self.tls)
@@ -267,6 +290,7 @@ impl Handshake {
             channel,
             leftover: self.inbound,
             clear: self.clear,
+            handover,
         })
     }
 
@@ -390,6 +414,18 @@ impl Handshake {
         self.inbound.advance(PROOF);
         self.step = Step::Established;
         Ok(())
+    }
+
+    fn handover_proofs(&self) -> Option<HandoverProofs> {
+        let proof = |context: &[u8]| {
+            self.tls
+                .export_keying_material([0; PROOF], HANDOVER_LABEL, Some(context))
+                .ok()
+        };
+        Some(HandoverProofs {
+            host: proof(b"host")?,
+            guest: proof(b"guest")?,
+        })
     }
 
     fn proof(&self, sender: Role) -> Result<[u8; PROOF], HandshakeError> {

@@ -6,8 +6,8 @@
 //! streams and their credit, [`message`] what the two agents say on them.
 //!
 //! Everything is a state machine that takes bytes and instants and gives bytes and events, except
-//! [`link`] and [`relay`], which exist with the `tokio` feature only and hold every await of this
-//! crate. Deliberately absent: sockets, clocks, files, the environment, and any knowledge of which
+//! [`link`], [`relay`] and [`handover`], which exist with the `tokio` feature only and hold every
+//! await of this crate. Deliberately absent: sockets, clocks, files, the environment, and any knowledge of which
 //! agent one is in beyond [`Role`](hello::Role).
 
 pub mod codec;
@@ -21,6 +21,8 @@ pub mod preface;
 pub mod session;
 pub mod version;
 
+#[cfg(feature = "tokio")]
+pub mod handover;
 #[cfg(feature = "tokio")]
 pub mod link;
 #[cfg(feature = "tokio")]

@@ -13,8 +13,8 @@ mod reverse;
 mod wire_enum;
 
 pub use control::{
-    Dial, DialNetwork, Dialled, Info, InfoAnswer, InterfaceInfo, LogLine, LogSource, Logs,
-    LogsAnswer, Shutdown, ShutdownAnswer,
+    Dial, DialNetwork, Dialled, HandOver, HandedOver, Info, InfoAnswer, InterfaceInfo, LogLine,
+    LogSource, Logs, LogsAnswer, Shutdown, ShutdownAnswer,
 };
 pub use kubernetes::{
     Cni, ConfigureK3s, K3sConfigured, K3sRole, Kubeconfig, KubeconfigAnswer, KubeconfigValues,
@@ -106,6 +106,7 @@ registry! {
         17 WatchObject  -> 18 WatchObjectAnswer;
         21 Listen       -> 22 Listening;
         23 Arrive       -> 24 Arrived;
+        25 HandOver     -> 26 HandedOver;
     }
     stream_messages {
         128 Snapshot;

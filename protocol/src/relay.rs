@@ -66,6 +66,16 @@ pub enum JoinEnd {
     Target(io::Error),
 }
 
+impl fmt::Display for JoinEnd {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished => formatter.pad("finished"),
+            Self::Client(error) => write!(formatter, "client: {error}"),
+            Self::Target(error) => write!(formatter, "target: {error}"),
+        }
+    }
+}
+
 /// Relays until both directions have ended or one end fails. Dropping the future resets both.
 pub async fn relay(socket: impl Socket, stream: Stream, counters: &Counters) -> RelayEnd {
     let socket = ResetUnlessFinished::new(socket);

@@ -12,11 +12,12 @@ use lkc_protocol::{
     hello::{Hello, Role},
     identity::Identity,
     message::{
-        AnyRequest, ApplyNetwork, Change, Cni, ConfigureK3s, Dial, DialNetwork, Dialled, Info,
-        InfoAnswer, InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig,
-        KubeconfigAnswer, KubeconfigValues, LogLine, LogSource, Logs, LogsAnswer, NetworkApplied,
-        ObjectStatus, REGISTRY, RouteConfig, Rung, RungState, RungStatus, Shutdown, ShutdownAnswer,
-        Snapshot, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
+        AnyRequest, ApplyNetwork, Arrive, Arrived, Change, Cni, ConfigureK3s, Dial, DialNetwork,
+        Dialled, HandOver, HandedOver, Info, InfoAnswer, InterfaceConfig, InterfaceInfo,
+        K3sConfigured, K3sRole, K3sSummary, Kubeconfig, KubeconfigAnswer, KubeconfigValues, Listen,
+        Listening, LogLine, LogSource, Logs, LogsAnswer, NetworkApplied, ObjectStatus, REGISTRY,
+        RouteConfig, Rung, RungState, RungStatus, Shutdown, ShutdownAnswer, Snapshot, Watch,
+        WatchAnswer, WatchObject, WatchObjectAnswer,
     },
     preface::{self, PrefaceFinder},
     session::{Event, Limits, Session, Transmit},
@@ -88,6 +89,12 @@ macro_rules! for_every_message {
             ShutdownAnswer {}
             WatchObject { resource, namespace, name, selector, condition }
             WatchObjectAnswer {}
+            Listen { id, address, port }
+            Listening { address }
+            Arrive { listen }
+            Arrived {}
+            HandOver { target }
+            HandedOver { number, address }
             Snapshot { sequence, rungs, k3s }
             Change { sequence, rungs, k3s }
             KubeconfigValues {

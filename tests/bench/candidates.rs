@@ -57,9 +57,15 @@ pub(crate) const CANDIDATES: &[Candidate] = &[
     ),
     candidate(
         "lkc-unix",
-        "our tunnel over a unix socket, authenticated, then plain",
+        "our tunnel over a unix socket, connections handed over",
         true,
         Kind::Ours(ours::Form::Unix),
+    ),
+    candidate(
+        "lkc-unix-streams",
+        "our tunnel over a unix socket, authenticated, then plain, every byte on the link",
+        true,
+        Kind::Ours(ours::Form::UnixStreams),
     ),
     candidate(
         "lkc-unix-encrypted",

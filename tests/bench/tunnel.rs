@@ -4,6 +4,7 @@
 use std::{
     io::{BufRead, Write},
     net::SocketAddr,
+    os::fd::AsRawFd,
     path::PathBuf,
     sync::Arc,
     thread,
@@ -11,10 +12,11 @@ use std::{
 
 use lkc_protocol::{
     error::{Refusal, RefusalCode},
+    handover::{self, Connection, Giver, Taker, dial},
     identity::{Identity, PublicKey},
     link::{self, Driver, Encrypt, Incoming, IncomingRequest, Link, LinkOptions},
-    message::{AnyRequest, Dial, DialNetwork, Dialled},
-    relay::{Counters, relay, reset_tcp},
+    message::{AnyRequest, Dial, DialNetwork, Dialled, HandOver},
+    relay::{Counters, join, relay, reset_tcp},
     session::Limits,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -27,6 +29,9 @@ use tokio::{
 };
 
 use crate::Failure;
+
+/// Half of the descriptors that the benchmark allows its processes.
+const DESCRIPTORS: i32 = 10_000;
 
 /// What joins the two processes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,6 +58,8 @@ pub(crate) struct HostOrder {
     pub(crate) guest_key: String,
     pub(crate) carrier: Carrier,
     pub(crate) encrypt: bool,
+    /// Whether to take the connections that the guest hands over.
+    pub(crate) handover: bool,
     pub(crate) target: SocketAddr,
 }
 
@@ -72,7 +79,12 @@ pub(crate) fn guest() -> Result<(), Failure> {
                 answer("listening")?;
                 let accepted = listener.accept().await;
                 let (carrier, _) = accepted.map_err(Failure::to("accept the host"))?;
-                serve_host(carrier, host_key, &options).await
+                let offered = handover::offer(carrier);
+                let (carrier, offered) = offered.map_err(Failure::to("offer a handover"))?;
+                let accepted = link::accept(carrier, &[host_key], &options).await;
+                let (link, incoming, driver) = accepted.map_err(candidate)?;
+                serve_requests(incoming, driver, offered.bind(&link).map(Arc::new)).await;
+                Ok(())
             }
             Carrier::Tcp(address) => {
                 let listener = TcpListener::bind(address).await;
@@ -82,7 +94,10 @@ pub(crate) fn guest() -> Result<(), Failure> {
                 let accepted = listener.accept().await;
                 let (carrier, _) = accepted.map_err(Failure::to("accept the host"))?;
                 let _ = carrier.set_nodelay(true);
-                serve_host(carrier, host_key, &options).await
+                let accepted = link::accept(carrier, &[host_key], &options).await;
+                let (_link, incoming, driver) = accepted.map_err(candidate)?;
+                serve_requests(incoming, driver, None).await;
+                Ok(())
             }
         }
     })
@@ -101,33 +116,25 @@ pub(crate) fn host() -> Result<(), Failure> {
             Carrier::Unix(path) => {
                 let carrier = UnixStream::connect(path).await;
                 let carrier = carrier.map_err(Failure::to("reach the guest"))?;
-                forward(carrier, guest_key, &options, order.target).await
+                let (carrier, expected) = handover::take(carrier);
+                let connected = link::connect(carrier, guest_key, &options).await;
+                let (link, _incoming, driver) = connected.map_err(candidate)?;
+                let taker = expected.bind(&link).filter(|_| order.handover);
+                forward(driver, link, taker.map(Arc::new), order.target).await
             }
             Carrier::Tcp(address) => {
                 let carrier = TcpStream::connect(address).await;
                 let carrier = carrier.map_err(Failure::to("reach the guest"))?;
                 let _ = carrier.set_nodelay(true);
-                forward(carrier, guest_key, &options, order.target).await
+                let connected = link::connect(carrier, guest_key, &options).await;
+                let (link, _incoming, driver) = connected.map_err(candidate)?;
+                forward(driver, link, None, order.target).await
             }
         }
     })
 }
 
-async fn serve_host<C>(
-    carrier: C,
-    host_key: PublicKey,
-    options: &LinkOptions,
-) -> Result<(), Failure>
-where
-    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let accepted = link::accept(carrier, &[host_key], options).await;
-    let (_link, incoming, driver) = accepted.map_err(candidate)?;
-    serve_requests(incoming, driver).await;
-    Ok(())
-}
-
-async fn serve_requests<C>(mut incoming: Incoming, driver: Driver<C>)
+async fn serve_requests<C>(mut incoming: Incoming, driver: Driver<C>, giver: Option<Arc<Giver>>)
 where
     C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -141,7 +148,7 @@ where
             Some(_) = requests.join_next() => {}
             request = incoming.next() => match request {
                 Some(request) => {
-                    requests.spawn(connect(request));
+                    requests.spawn(connect(request, giver.clone()));
                 }
                 None => return,
             },
@@ -149,14 +156,25 @@ where
     }
 }
 
-async fn connect(request: IncomingRequest) {
-    let AnyRequest::Dial(target) = request.request() else {
-        return request.refuse(&Refusal::new(RefusalCode::Invalid, "only Dial is served"));
+async fn connect(request: IncomingRequest, giver: Option<Arc<Giver>>) {
+    let (target, giver) = match (request.request(), &giver) {
+        (AnyRequest::Dial(target), _) => (target, None),
+        (AnyRequest::HandOver(wanted), Some(giver)) => (&wanted.target, Some(giver)),
+        _ => {
+            let text = "only Dial is served";
+            return request.refuse(&Refusal::new(RefusalCode::Unsupported, text));
+        }
     };
     let Ok(address) = format!("{}:{}", target.host, target.port).parse::<SocketAddr>() else {
         return request.refuse(&Refusal::new(RefusalCode::Invalid, "not an address"));
     };
     match TcpStream::connect(address).await {
+        Ok(connection) if let Some(giver) = giver => {
+            match giver.give(&connection, address.to_string()) {
+                Ok(answer) => request.answer::<HandOver>(&answer),
+                Err(refusal) => request.refuse(&refusal),
+            }
+        }
         Ok(connection) => {
             let stream = request.accept::<Dial>(&Dialled {
                 address: address.to_string(),
@@ -168,16 +186,14 @@ async fn connect(request: IncomingRequest) {
 }
 
 async fn forward<C>(
-    carrier: C,
-    guest_key: PublicKey,
-    options: &LinkOptions,
+    driver: Driver<C>,
+    link: Link,
+    taker: Option<Arc<Taker>>,
     target: SocketAddr,
 ) -> Result<(), Failure>
 where
     C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connected = link::connect(carrier, guest_key, options).await;
-    let (link, _incoming, driver) = connected.map_err(candidate)?;
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         driver.run().await;
@@ -191,7 +207,7 @@ where
         tokio::select! {
             accepted = listener.accept() => {
                 let (tcp, _) = accepted.map_err(Failure::to("accept"))?;
-                connections.spawn(forward_one(tcp, link.clone(), target));
+                connections.spawn(forward_one(tcp, link.clone(), taker.clone(), target));
             }
             Some(_) = connections.join_next() => {}
             end = link.closed() => return Err(Failure::Candidate(format!("the link ended: {end}"))),
@@ -199,15 +215,20 @@ where
     }
 }
 
-async fn forward_one(tcp: TcpStream, link: Link, target: SocketAddr) {
+async fn forward_one(tcp: TcpStream, link: Link, taker: Option<Arc<Taker>>, target: SocketAddr) {
+    // As the daemon does: a second descriptor is taken while they are plenty.
+    let taker = taker.filter(|_| tcp.as_raw_fd() < DESCRIPTORS);
     let request = Dial {
         network: DialNetwork::Tcp,
         host: target.ip().to_string(),
         port: target.port(),
     };
-    match link.request(&request).await {
-        Ok((_, stream)) => {
+    match dial(&link, taker.as_deref(), &request).await {
+        Ok(Connection::Stream(stream)) => {
             relay(tcp, stream, &Counters::default()).await;
+        }
+        Ok(Connection::Socket(target)) => {
+            join(tcp, target, &Counters::default()).await;
         }
         Err(_) => reset_tcp(tcp),
     }

@@ -15,6 +15,7 @@ use std::{
 
 use lkc_protocol::{
     error::{Refusal, RefusalCode},
+    handover::Taker,
     identity::{Identity, PublicKey},
     link::{self, Incoming, Link, LinkEnd, LinkOptions},
     session::Limits,
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{reporter::Reporter, state::Report};
 use crate::{
-    carrier::Carrier,
+    carrier::{Carrier, ConnectedCarrier},
     config::{ClusterName, Encrypt},
     control::Failure,
     error::Kind,
@@ -48,6 +49,8 @@ pub struct ActiveLink {
     pub number: u64,
     /// The link.
     pub link: Link,
+    /// Takes the connections that its guest hands over, where one kernel serves both.
+    pub handover: Option<Arc<Taker>>,
 }
 
 /// Where the current link is found.
@@ -144,10 +147,12 @@ impl GuestLink {
             }
         })?;
         let options = self.options();
-        let (link, incoming, driver) = link::connect(carrier, self.credentials.guest, &options)
+        let ConnectedCarrier { stream, expected } = carrier;
+        let (link, incoming, driver) = link::connect(stream, self.credentials.guest, &options)
             .await
             .map_err(|error| Attempt::Failed(failure::of_connect(&error, &self.cluster)))?;
         Ok(Connected {
+            handover: expected.bind(&link).map(Arc::new),
             link,
             incoming,
             driver,
@@ -173,6 +178,7 @@ impl GuestLink {
     async fn keep(&self, connected: Connected, number: u64) {
         let Connected {
             link,
+            handover,
             incoming,
             driver,
         } = connected;
@@ -181,6 +187,7 @@ impl GuestLink {
         self.slot.send_replace(Some(ActiveLink {
             number,
             link: link.clone(),
+            handover,
         }));
         let mut running = std::pin::pin!(run_both(driver, incoming));
         // The driver moves while the report waits for its turn.
@@ -216,6 +223,7 @@ impl GuestLink {
 
 struct Connected {
     link: Link,
+    handover: Option<Arc<Taker>>,
     incoming: Incoming,
     driver: link::Driver<crate::carrier::CarrierStream>,
 }

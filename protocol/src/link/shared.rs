@@ -17,11 +17,12 @@ use crate::{
     codec::{self, DecodeError, RawMessage},
     error::{GoAwayCode, Refusal, RefusalCode, ResetCode},
     frame::StreamId,
-    handshake::Established,
+    handshake::{Established, HandoverProofs},
     hello::{Hello, Role},
     identity::PublicKey,
     message::{AnyRequest, Request},
     session::{Event, Limits, OpenError, Session},
+    version,
 };
 
 /// One end of an authenticated link. Clones are the same link.
@@ -31,6 +32,7 @@ pub struct Link {
     peer: Arc<Hello>,
     peer_key: PublicKey,
     encrypted: bool,
+    handover: Option<HandoverProofs>,
     end: watch::Receiver<Option<LinkEnd>>,
 }
 
@@ -68,6 +70,13 @@ impl Link {
     #[must_use]
     pub const fn is_encrypted(&self) -> bool {
         self.encrypted
+    }
+
+    /// What the ends prove themselves with where sockets are handed over; none on a link that stays
+    /// encrypted, or whose peer does not know of it.
+    pub(crate) fn handover_proofs(&self) -> Option<HandoverProofs> {
+        let known = self.peer.capability >= version::FORWARDS;
+        self.handover.filter(|_| known)
     }
 
     /// Opens a stream and waits for the answer to its request. Dropping the future resets the stream.
@@ -237,6 +246,7 @@ pub(super) fn link<C>(
         channel,
         leftover,
         clear,
+        handover,
     } = established;
     let session = Session::new(role, limits, &peer, Instant::now());
     let shared = Arc::new(Shared {
@@ -258,6 +268,7 @@ pub(super) fn link<C>(
         peer: Arc::new(peer),
         peer_key,
         encrypted,
+        handover,
         end,
     };
     let incoming = Incoming {

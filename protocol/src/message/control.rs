@@ -66,6 +66,22 @@ pub struct Dialled {
     pub address: String,
 }
 
+/// Asks the guest to connect as for [`Dial`] and to hand the connected socket over.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct HandOver {
+    /// Where to.
+    pub target: Dial,
+}
+
+/// The connected socket is on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct HandedOver {
+    /// Number that it was sent under.
+    pub number: u64,
+    /// Socket address that it is connected to.
+    pub address: String,
+}
+
 wire_enum! {
     /// Whose log.
     pub enum LogSource {

@@ -84,6 +84,8 @@ fn registry_numbers_are_unique_and_stay_in_their_ranges() {
     22 Listening
     23 Arrive
     24 Arrived
+    25 HandOver
+    26 HandedOver
     128 Snapshot
     129 Change
     130 KubeconfigValues

@@ -89,6 +89,8 @@ mirrors! {
         Listening { address: String }
         Arrive { listen: u32 }
         Arrived {}
+        HandOver { target: Dial }
+        HandedOver { number: u64, address: String }
         Snapshot { sequence: u64, rungs: Vec<RungStatus>, k3s: K3sSummary }
         Change { sequence: u64, rungs: Vec<RungStatus>, k3s: Option<K3sSummary> }
         KubeconfigValues {

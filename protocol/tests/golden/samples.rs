@@ -1,11 +1,12 @@
 //! The values behind the message vectors: each message empty, full, and at its edges.
 
 use lkc_protocol::message::{
-    ApplyNetwork, Arrive, Arrived, Change, Cni, ConfigureK3s, Dial, DialNetwork, Dialled, Info,
-    InfoAnswer, InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig,
-    KubeconfigAnswer, KubeconfigValues, Listen, Listening, LogLine, LogSource, Logs, LogsAnswer,
-    NetworkApplied, ObjectStatus, RouteConfig, Rung, RungState, RungStatus, Shutdown,
-    ShutdownAnswer, Snapshot, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
+    ApplyNetwork, Arrive, Arrived, Change, Cni, ConfigureK3s, Dial, DialNetwork, Dialled, HandOver,
+    HandedOver, Info, InfoAnswer, InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole,
+    K3sSummary, Kubeconfig, KubeconfigAnswer, KubeconfigValues, Listen, Listening, LogLine,
+    LogSource, Logs, LogsAnswer, NetworkApplied, ObjectStatus, RouteConfig, Rung, RungState,
+    RungStatus, Shutdown, ShutdownAnswer, Snapshot, Watch, WatchAnswer, WatchObject,
+    WatchObjectAnswer,
 };
 
 /// Takes every sample: a name, what it is, the value. One function over all types, so that each
@@ -371,6 +372,33 @@ fn reverse(to: &mut impl Take) {
         to.take(name, &about, Arrive { listen });
     }
     to.take("arrived", "Arrived: no fields", Arrived {});
+    let dial = |host: &str, port| Dial {
+        network: DialNetwork::Tcp,
+        host: host.to_owned(),
+        port,
+    };
+    to.take(
+        "hand-over-empty",
+        "HandOver: no host, port zero, as a guest refuses it",
+        HandOver {
+            target: dial("", 0),
+        },
+    );
+    to.take(
+        "hand-over-full",
+        "HandOver: the API on the guest's loopback",
+        HandOver {
+            target: dial("localhost", 6443),
+        },
+    );
+    for (number, address, name) in [
+        (0, "", "handed-over-empty"),
+        (u64::MAX, "[::1]:6443", "handed-over-full"),
+    ] {
+        let about = format!("HandedOver: number {number}, `{address}`");
+        let address = address.to_owned();
+        to.take(name, &about, HandedOver { number, address });
+    }
 }
 
 fn objects(to: &mut impl Take) {

@@ -194,7 +194,7 @@ fn ends_too_far_apart_both_fail_and_one_says_which_side_is_behind() {
         (
             1000,
             900,
-            "the other end is 9.4.0 and needs capability 900 or later, this one has 1",
+            "the other end is 9.4.0 and needs capability 900 or later, this one has 2",
         ),
     ] {
         let other = Hello {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod crowd;
+mod handed_over;
 mod loss;
 mod scenarios;
 mod tunnel;

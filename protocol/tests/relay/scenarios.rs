@@ -19,7 +19,7 @@ const PENDING: usize = 48 * 1024;
 const BULK: usize = 8 * 1024 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scenario {
+pub(crate) enum Scenario {
     ClientEndsFirstWithDataPending,
     ServerEndsFirstWithDataPending,
     BothEndAtOnceWithoutData,
@@ -39,7 +39,7 @@ enum Scenario {
 
 use Scenario::*;
 
-const ALL: [Scenario; 15] = [
+pub(crate) const ALL: [Scenario; 15] = [
     ClientEndsFirstWithDataPending,
     ServerEndsFirstWithDataPending,
     BothEndAtOnceWithoutData,
@@ -56,6 +56,14 @@ const ALL: [Scenario; 15] = [
     ServerResetsAfterItsEndToAnIdleClient,
     BulkBothWays,
 ];
+
+impl Scenario {
+    /// Whether an end leaves by a reset.
+    pub(crate) fn is_abortive(self) -> bool {
+        let name = format!("{self:?}");
+        name.contains("Resets") || name.contains("Unread")
+    }
+}
 
 #[tokio::test]
 async fn through_a_link_every_program_sees_what_it_sees_directly() {
@@ -80,9 +88,7 @@ async fn through_a_link_every_program_sees_what_it_sees_directly() {
                 .unwrap_or_else(|_| panic!("{scenario:?}: a relay goes on"))
                 .unwrap();
             let clean = matches!(end, Some(RelayEnd::Finished));
-            let resets = format!("{scenario:?}").contains("Resets")
-                || format!("{scenario:?}").contains("Unread");
-            assert_eq!(clean, !resets, "{scenario:?}: {end:?}");
+            assert_eq!(clean, !scenario.is_abortive(), "{scenario:?}: {end:?}");
         }
     }
     assert_eq!(tunnel.host.stream_count(), 0);
@@ -121,7 +127,7 @@ async fn a_refused_target_is_a_reset_and_never_an_empty_success() {
 }
 
 /// What the client and the server have seen; none for a program that reads nothing in the end.
-async fn play(
+pub(crate) async fn play(
     scenario: Scenario,
     connect_to: SocketAddr,
     listener: &TcpListener,

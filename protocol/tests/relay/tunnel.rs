@@ -128,8 +128,8 @@ async fn serve_target(
 
 type End = (Link, Incoming, Driver<DuplexStream>);
 
-async fn link() -> (End, End) {
-    let options = |identity: &Arc<Identity>| LinkOptions {
+pub(crate) fn options(identity: &Arc<Identity>) -> LinkOptions {
+    LinkOptions {
         identity: Arc::clone(identity),
         version: "0.1.0".to_owned(),
         node: "test".to_owned(),
@@ -137,7 +137,10 @@ async fn link() -> (End, End) {
         encrypt: Encrypt::Auto,
         local: true,
         limits: Limits::default(),
-    };
+    }
+}
+
+async fn link() -> (End, End) {
     let host = Arc::new(Identity::generate().unwrap());
     let guest = Arc::new(Identity::generate().unwrap());
     let (near, far) = duplex(64 * 1024);

@@ -14,6 +14,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Form {
     Unix,
+    UnixStreams,
     UnixEncrypted,
     Tcp,
 }
@@ -24,10 +25,12 @@ pub(super) fn start(
     target: SocketAddr,
     directory: &Path,
 ) -> Result<(SocketAddr, Vec<Child>), Failure> {
-    let encrypt = !matches!(form, Form::Unix);
+    let encrypt = !matches!(form, Form::Unix | Form::UnixStreams);
     let (host, guest) = (identity()?, identity()?);
     let wanted = match form {
-        Form::Unix | Form::UnixEncrypted => Carrier::Unix(directory.join("carrier.sock")),
+        Form::Unix | Form::UnixStreams | Form::UnixEncrypted => {
+            Carrier::Unix(directory.join("carrier.sock"))
+        }
         Form::Tcp => Carrier::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
     };
     let order = GuestOrder {
@@ -49,6 +52,7 @@ pub(super) fn start(
         guest_key: guest.public_key().to_string(),
         carrier,
         encrypt,
+        handover: matches!(form, Form::Unix),
         target,
     };
     let (host_end, forwarding) = match build {

@@ -1,13 +1,15 @@
 //! One forwarded connection.
 
-use std::{sync::Arc, time::Duration};
+use std::{os::fd::AsRawFd, sync::Arc, time::Duration};
 
 use lkc_protocol::{
     error::RefusalCode,
-    link::{Link, RequestError, Stream},
+    handover::{Connection as Dialled, DialError, dial},
+    link::{RequestError, StreamError},
     message::{Dial, DialNetwork},
-    relay::{RelayEnd, relay, reset_tcp},
+    relay::{JoinEnd, RelayEnd, join, relay, reset_tcp},
 };
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     io::Interest,
     net::TcpStream,
@@ -53,17 +55,9 @@ impl Connection {
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let _open = ForwardCounters::hold(&counters.open);
         match self.dial(&tcp).await {
-            Ok(stream) => {
+            Ok(dialled) => {
                 drop(self.links);
-                let end = relay(tcp, stream, &counters.bytes).await;
-                tracing::trace!(forward = %self.spec.name, "connection ended: {end}");
-                if let RelayEnd::Stream(error) = end {
-                    let layer = match error {
-                        lkc_protocol::link::StreamError::LinkDown => Layer::Carrier,
-                        _ => Layer::Target,
-                    };
-                    counters.failed(layer, &error.to_string());
-                }
+                carry(tcp, dialled, &counters, &self.spec.name).await;
             }
             Err(refused) => {
                 reset_tcp(tcp);
@@ -82,20 +76,21 @@ impl Connection {
         }
     }
 
-    /// A stream to the target, over the link that stands or the next one.
-    async fn dial(&self, tcp: &TcpStream) -> Result<Stream, Refused> {
-        let request = Dial {
+    /// A connection to the target, through the link that stands or the next one.
+    async fn dial(&self, tcp: &TcpStream) -> Result<Dialled, Refused> {
+        let target = Dial {
             network: DialNetwork::Tcp,
             host: self.spec.guest_host.clone(),
             port: self.spec.guest_port,
         };
         let deadline = Instant::now() + self.park;
         loop {
-            let link = self.link_before(deadline, tcp).await?;
-            match timeout(DIAL_DEADLINE, link.request(&request)).await {
-                Ok(Ok((_, stream))) => return Ok(stream),
+            let active = self.link_before(deadline, tcp).await?;
+            let taker = active.handover.as_deref().filter(|_| has_room_for_two(tcp));
+            match timeout(DIAL_DEADLINE, dial(&active.link, taker, &target)).await {
+                Ok(Ok(dialled)) => return Ok(dialled),
                 // Nothing of the client's has been sent yet, so the next link may try.
-                Ok(Err(RequestError::LinkDown)) => {}
+                Ok(Err(DialError::Request(RequestError::LinkDown))) => {}
                 Ok(Err(error)) => return Err(refusal(&error)),
                 Err(_) => {
                     let why = format!("no answer to the dial within {} s", DIAL_DEADLINE.as_secs());
@@ -112,10 +107,10 @@ impl Connection {
     /// The link that stands; without one the connection is parked until there is. A client that
     /// resets its connection meanwhile is let go of; one that closes it cannot be told from one that
     /// has only finished sending, and keeps its place.
-    async fn link_before(&self, deadline: Instant, tcp: &TcpStream) -> Result<Link, Refused> {
+    async fn link_before(&self, deadline: Instant, tcp: &TcpStream) -> Result<ActiveLink, Refused> {
         let stands = |slot: &Option<ActiveLink>| {
             let active = slot.as_ref()?;
-            (!active.link.is_closed()).then(|| active.link.clone())
+            (!active.link.is_closed()).then(|| active.clone())
         };
         if let Some(link) = stands(&self.links.borrow()) {
             return Ok(link);
@@ -149,8 +144,55 @@ impl Connection {
     }
 }
 
-fn refusal(error: &RequestError) -> Refused {
+/// Moves the bytes of one connection to its end, and counts how it ended.
+async fn carry(tcp: TcpStream, dialled: Dialled, counters: &ForwardCounters, forward: &str) {
+    let failure = match dialled {
+        Dialled::Stream(stream) => {
+            let end = relay(tcp, stream, &counters.bytes).await;
+            tracing::trace!(forward, "connection ended: {end}");
+            match end {
+                RelayEnd::Stream(error @ StreamError::LinkDown) => {
+                    Some((Layer::Carrier, error.to_string()))
+                }
+                RelayEnd::Stream(error) => Some((Layer::Target, error.to_string())),
+                RelayEnd::Finished | RelayEnd::Socket(_) => None,
+            }
+        }
+        Dialled::Socket(target) => {
+            let end = join(tcp, target, &counters.bytes).await;
+            tracing::trace!(forward, "connection ended: {end}");
+            match end {
+                JoinEnd::Target(error) => Some((Layer::Target, error.to_string())),
+                JoinEnd::Finished | JoinEnd::Client(_) => None,
+            }
+        }
+    };
+    if let Some((layer, why)) = failure {
+        counters.failed(layer, &why);
+    }
+}
+
+/// Whether descriptors are plenty: a connection that is handed over takes a second one here. The
+/// kernel gives the lowest number that is free, so the client's tells how many are in use.
+fn has_room_for_two(tcp: &TcpStream) -> bool {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    u64::try_from(tcp.as_raw_fd()).is_ok_and(|number| number < limit / 2)
+}
+
+fn refusal(error: &DialError) -> Refused {
     let (layer, by_target) = match error {
+        DialError::Handover(_) => (Layer::Agent, false),
+        DialError::Request(error) => of_request(error),
+    };
+    Refused {
+        layer,
+        by_target,
+        why: error.to_string(),
+    }
+}
+
+const fn of_request(error: &RequestError) -> (Layer, bool) {
+    match error {
         RequestError::Refused(refusal) => match refusal.code {
             RefusalCode::Unreachable | RefusalCode::Timeout | RefusalCode::Unresolved => {
                 (Layer::Target, true)
@@ -159,10 +201,5 @@ fn refusal(error: &RequestError) -> Refused {
         },
         RequestError::LinkDown | RequestError::TooManyStreams => (Layer::Carrier, false),
         RequestError::Answer(_) => (Layer::Agent, false),
-    };
-    Refused {
-        layer,
-        by_target,
-        why: error.to_string(),
     }
 }

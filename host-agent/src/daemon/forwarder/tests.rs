@@ -95,6 +95,7 @@ impl Bench {
         let active = ActiveLink {
             number,
             link: link.clone(),
+            handover: None,
         };
         self.slot.send_replace(Some(active));
         link
