@@ -135,7 +135,8 @@ pub struct Session {
     resets: RateLimit,
     pings: RateLimit,
     last_heard: Instant,
-    ping_sent: bool,
+    /// When we asked for a sign of life that has not come.
+    pinged: Option<Instant>,
     ended: bool,
 }
 
@@ -167,7 +168,7 @@ impl Session {
             resets: RateLimit::new(limits.resets_per_second, now),
             pings: RateLimit::new(limits.pings_per_second, now),
             last_heard: now,
-            ping_sent: false,
+            pinged: None,
             ended: false,
         }
     }
@@ -189,12 +190,25 @@ impl Session {
         if self.ended {
             return None;
         }
-        let (wait, reason) = if self.ping_sent {
-            (self.limits.silence, "the peer is silent")
-        } else {
-            (self.limits.ping_after, "a ping is due")
-        };
-        self.last_heard.checked_add(wait).map(|due| (due, reason))
+        match self.pinged {
+            Some(at) => self.silence_ends(at).map(|due| (due, "the peer is silent")),
+            None => {
+                let due = self.last_heard.checked_add(self.limits.ping_after);
+                due.map(|due| (due, "a ping is due"))
+            }
+        }
+    }
+
+    /// When a peer that was pinged at `at` is given up. It has its time to answer even when the
+    /// ping went out late, as after a suspension of our own machine.
+    fn silence_ends(&self, at: Instant) -> Option<Instant> {
+        let Limits {
+            ping_after,
+            silence,
+            ..
+        } = self.limits;
+        let answer = at.checked_add(silence.saturating_sub(ping_after))?;
+        Some(answer.max(self.last_heard.checked_add(silence)?))
     }
 
     /// Sends a ping on a quiet link and gives up on a dead one.
@@ -202,16 +216,17 @@ impl Session {
     /// # Errors
     /// `PeerSilent`.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ProtocolError> {
-        let quiet = now.saturating_duration_since(self.last_heard);
-        if self.ping_sent && quiet >= self.limits.silence {
-            let detail = format!("nothing for {} s", quiet.as_secs());
-            return Err(self.fail(ProtocolError::new(GoAwayCode::PeerSilent, detail)));
+        if self.poll_timeout().is_none_or(|(due, _)| now < due) {
+            return Ok(());
         }
-        if !self.ping_sent && quiet >= self.limits.ping_after {
-            self.ping_sent = true;
+        if self.pinged.is_none() {
+            self.pinged = Some(now);
             self.push_control(frame::encode(Kind::Ping, StreamId::LINK, &[&[0; 8]]));
+            return Ok(());
         }
-        Ok(())
+        let quiet = now.saturating_duration_since(self.last_heard);
+        let detail = format!("nothing for {} s", quiet.as_secs());
+        Err(self.fail(ProtocolError::new(GoAwayCode::PeerSilent, detail)))
     }
 
     /// Opens a stream with `request`.
@@ -257,6 +272,7 @@ impl Session {
             id,
             &[&window_bytes(window), answer],
         ));
+        self.make_ready(id);
     }
 
     /// Refuses a stream that the peer opened. Nothing happens when it is over already.
@@ -282,9 +298,7 @@ impl Session {
             });
         };
         let read = stream.read();
-        if let Some(credit) = stream.take_credit() {
-            self.push_credit(id, credit);
-        }
+        self.give_credit(id);
         read
     }
 
@@ -340,18 +354,17 @@ impl Session {
     }
 
     /// Lets go of a stream whose answer was all there is to say: what is queued is sent, then our
-    /// end; what still comes is dropped.
+    /// end; what still comes is dropped, and its room given back so that the peer is not stuck.
     pub fn drain(&mut self, id: StreamId) {
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.finish();
-            stream.detach();
-            if stream.is_over() {
-                self.forget(id);
-                return;
-            }
-            if let Some(credit) = stream.take_credit() {
-                self.push_credit(id, credit);
-            }
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        stream.finish();
+        stream.detach();
+        if stream.is_over() {
+            self.forget(id);
+        } else {
+            self.give_credit(id);
             self.make_ready(id);
         }
     }
@@ -372,10 +385,17 @@ impl Session {
         self.control.clear();
         self.pong = None;
         self.ready.clear();
+        let mut abandoned = Vec::new();
         for (&id, stream) in &mut self.streams {
             stream.reset_from_peer(ResetCode::LinkLost);
             self.events.push_back(Event::Readable(id));
             self.events.push_back(Event::Writable(id));
+            if stream.is_over() {
+                abandoned.push(id);
+            }
+        }
+        for id in abandoned {
+            self.forget(id);
         }
     }
 
@@ -447,6 +467,14 @@ impl Session {
         window
     }
 
+    fn give_credit(&mut self, id: StreamId) {
+        let credit = self.streams.get_mut(&id).and_then(Stream::take_credit);
+        if let Some(credit) = credit {
+            let payload = window_bytes(credit);
+            self.push_control(frame::encode(Kind::Credit, id, &[&payload]));
+        }
+    }
+
     fn forget(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.remove(&id) {
             self.granted = self.granted.saturating_sub(stream.window());
@@ -467,10 +495,6 @@ impl Session {
             stream.ready = true;
             self.ready.push_back(id);
         }
-    }
-
-    fn push_credit(&mut self, id: StreamId, count: usize) {
-        self.push_control(frame::encode(Kind::Credit, id, &[&window_bytes(count)]));
     }
 
     fn push_control(&mut self, frame: Bytes) {

@@ -25,7 +25,7 @@ impl Session {
     ) -> Result<(), ProtocolError> {
         if !input.is_empty() {
             self.last_heard = now;
-            self.ping_sent = false;
+            self.pinged = None;
         }
         while !self.ended && !input.is_empty() {
             match self.handle_next(input, now) {
@@ -106,6 +106,7 @@ impl Session {
                             stream: id,
                             answer: payload,
                         });
+                        self.make_ready(id);
                     }
                     Kind::Refuse => {
                         if stream.phase != Phase::Opening {
@@ -223,10 +224,8 @@ impl Session {
         };
         if stream.deliver(bytes) {
             self.events.push_back(Event::Readable(id));
-        } else if stream.is_detached()
-            && let Some(credit) = stream.take_credit()
-        {
-            self.push_credit(id, credit);
+        } else if stream.is_detached() {
+            self.give_credit(id);
         }
     }
 

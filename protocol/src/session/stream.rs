@@ -137,7 +137,7 @@ impl Stream {
 
     /// Takes `length` bytes of data off the peer's credit, before they have come.
     pub(super) const fn admit(&mut self, length: usize) -> Result<(), GoAwayCode> {
-        if self.incoming.finished {
+        if self.incoming.finished || matches!(self.phase, Phase::Opening) {
             return Err(GoAwayCode::WrongState);
         }
         match self.incoming.credit.checked_sub(length) {

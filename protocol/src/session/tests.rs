@@ -375,6 +375,93 @@ fn a_quiet_link_is_pinged_and_a_dead_one_given_up() {
 }
 
 #[test]
+fn a_suspended_end_asks_before_it_gives_up() {
+    let mut pair = Pair::new(Limits::default());
+    pair.now += Duration::from_secs(60);
+    pair.host.session.handle_timeout(pair.now).unwrap();
+    let (due, reason) = pair.host.session.poll_timeout().unwrap();
+    assert_eq!(
+        (due - pair.now, reason),
+        (Duration::from_secs(5), "the peer is silent")
+    );
+    pair.host.session.handle_timeout(pair.now).unwrap();
+    pair.settle();
+    assert!(!pair.host.session.is_ended());
+    let (due, reason) = pair.host.session.poll_timeout().unwrap();
+    assert_eq!(
+        (due - pair.now, reason),
+        (Duration::from_secs(4), "a ping is due")
+    );
+}
+
+#[test]
+fn what_is_written_before_the_answer_is_sent_with_it() {
+    let mut pair = Pair::new(Limits::default());
+    let id = pair.host.session.open(b"").unwrap();
+    assert_eq!(
+        pair.host.session.write(id, Bytes::from_static(b"early")),
+        Write::Queued
+    );
+    pair.settle();
+    assert_eq!(
+        pair.guest.session.write(id, Bytes::from_static(b"eager")),
+        Write::Queued
+    );
+    pair.guest.session.accept(id, b"");
+    pair.settle();
+    assert_eq!(
+        pair.guest.session.read(id),
+        Read::Data(Bytes::from_static(b"early"))
+    );
+    assert_eq!(
+        pair.host.session.read(id),
+        Read::Data(Bytes::from_static(b"eager"))
+    );
+}
+
+#[test]
+fn a_drained_stream_never_lingers() {
+    let limits = Limits {
+        window: 16 * 1024,
+        ..Limits::default()
+    };
+    // Both ends have finished, and what came was not read.
+    let mut pair = Pair::new(limits);
+    let id = pair.open();
+    for end in [&mut pair.host, &mut pair.guest] {
+        assert_eq!(
+            end.session.write(id, Bytes::from_static(b"x")),
+            Write::Queued
+        );
+        end.session.finish(id);
+    }
+    pair.settle();
+    pair.guest.session.drain(id);
+    assert_eq!(pair.guest.session.stream_count(), 0);
+    // The peer sends more than a window to somebody who does not read.
+    let id = pair.open();
+    pair.guest.session.drain(id);
+    assert_eq!(
+        pair.host.session.write(id, Bytes::from(vec![7; 100_000])),
+        Write::Queued
+    );
+    pair.host.session.finish(id);
+    pair.settle();
+    assert_eq!(pair.guest.session.stream_count(), 0);
+    // The link ends while what is queued waits for credit.
+    let id = pair.open();
+    assert_eq!(
+        pair.guest.session.write(id, Bytes::from(vec![7; 100_000])),
+        Write::Queued
+    );
+    pair.guest.session.drain(id);
+    pair.settle();
+    assert_eq!(pair.guest.session.stream_count(), 1);
+    pair.guest.session.end();
+    assert_eq!(pair.guest.session.stream_count(), 0);
+}
+
+#[test]
 fn the_end_of_the_link_is_the_end_of_its_streams() {
     let mut pair = Pair::new(Limits::default());
     let id = pair.open();
