@@ -179,6 +179,18 @@ impl Session {
         self.streams.len()
     }
 
+    /// Bytes that the peer may have in our memory at once: the sum of the windows.
+    #[must_use]
+    pub const fn promised(&self) -> usize {
+        self.granted
+    }
+
+    /// The window of a stream that is not over, in bytes.
+    #[must_use]
+    pub fn window(&self, id: StreamId) -> Option<usize> {
+        self.streams.get(&id).map(Stream::window)
+    }
+
     /// The next thing that happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

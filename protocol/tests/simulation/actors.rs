@@ -104,7 +104,8 @@ impl World {
     pub(crate) fn read(&mut self, end: End, id: StreamId) -> Verdict<Read> {
         let party = self.party(end);
         let read = party.session.read(id);
-        party.model.read(id, &read)?;
+        let window = party.session.window(id);
+        party.model.read(id, &read, window)?;
         if let Some(handle) = party.handles.get_mut(&id) {
             handle.blocked_read = read == Read::Blocked;
         }

@@ -52,6 +52,8 @@ pub(crate) struct Side {
 
     /// Bytes that this end has allowed so far.
     pub(crate) promised: usize,
+    /// What was read after each read, and the window then, since the last credit.
+    pub(crate) reads: VecDeque<(usize, usize)>,
     pub(crate) received: usize,
     pub(crate) read: usize,
     pub(crate) finished: bool,
@@ -144,7 +146,8 @@ impl Model {
         }
     }
 
-    pub(crate) fn read(&mut self, id: StreamId, read: &Read) -> Verdict {
+    /// Judges a read that left the stream with `window`.
+    pub(crate) fn read(&mut self, id: StreamId, read: &Read, window: Option<usize>) -> Verdict {
         let from = self.end.other();
         let expected = self.expected_read(id);
         match (read, &expected) {
@@ -165,6 +168,7 @@ impl Model {
                     side.read
                 );
                 side.read += bytes.len();
+                side.reads.push_back((side.read, window.unwrap_or(0)));
             }
             (read, expected) => {
                 check!(
@@ -353,6 +357,7 @@ impl Side {
             waits_since: None,
             last_turn: None,
             promised: 0,
+            reads: VecDeque::new(),
             received: 0,
             read: 0,
             finished: false,

@@ -77,10 +77,20 @@ impl Model {
     fn sent_credit(&mut self, id: StreamId, count: usize) -> Verdict {
         check!(count > 0, "credit of nothing");
         // Credit may be on its way when a stream ends.
-        if let Some(side) = self.live(id) {
-            side.promised += count;
+        let Some(side) = self.live(id) else {
+            return Ok(());
+        };
+        side.promised += count;
+        if side.detached {
+            return Ok(());
         }
-        Ok(())
+        // What was read is given back to the byte: after some read the peer had a whole window.
+        while let Some((read, window)) = side.reads.pop_front() {
+            if read + window == side.promised {
+                return Ok(());
+            }
+        }
+        Err(format!("stream {id}: {count} bytes of credit for nothing"))
     }
 
     fn sent_data(&mut self, id: StreamId, length: usize) -> Verdict {

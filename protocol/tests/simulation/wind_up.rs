@@ -39,6 +39,8 @@ impl World {
         for end in End::BOTH {
             let left = self.party(end).session.stream_count();
             check!(left == 0, "{end:?}: {left} streams are left over");
+            let promised = self.party(end).session.promised();
+            check!(promised == 0, "{end:?}: {promised} bytes stay promised");
         }
         if !self.is_doomed() {
             self.idle(random)?;
