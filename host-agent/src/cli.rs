@@ -156,7 +156,8 @@ Examples:
   lkc-host up k3s-capi --index 1
   lkc-host up --cni none --wait api
   lkc-host up --wait deployment/kube-system/coredns --timeout 10m
-  lkc-host up --forward 5432 --forward 8000:10.43.0.20:80")]
+  lkc-host up --forward 5432 --forward 8000:10.43.0.20:80
+  lkc-host up --reverse 5000 --reverse node:11434:127.0.0.1:11434")]
 pub struct Up {
     #[command(flatten)]
     pub which: WhichOrAll,
@@ -181,6 +182,9 @@ pub struct Up {
     /// Open a further forward: PORT, HOST:GUEST or HOST:ADDRESS:GUEST, with NAME= in front if you like; may be repeated
     #[arg(long, value_name = "HOST:GUEST", conflicts_with = "all")]
     pub forward: Vec<ForwardArg>,
+    /// Have the guest listen and bring its connections to this host: PORT, GUEST:HOST, GUEST:ADDRESS:HOST or GUEST:unix:PATH, with NAME= and an ADDRESS: of the guest in front if you like; may be repeated
+    #[arg(long, value_name = "GUEST:HOST", conflicts_with = "all")]
+    pub reverse: Vec<String>,
     /// Keep the link encrypted even where only this host's kernel stands between its ends
     #[arg(long)]
     pub encrypt: bool,
@@ -197,6 +201,7 @@ impl Up {
             encrypt: self.encrypt.then(|| Encrypt::Always.to_string()),
             k3s_binary: self.k3s.clone(),
             forwards: self.forward.iter().map(ToString::to_string).collect(),
+            reverse: self.reverse.clone(),
             ..Overrides::default()
         }
     }

@@ -16,6 +16,7 @@ mod place;
 mod problem;
 mod reader;
 mod request;
+mod reverse;
 mod suggest;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use self::{
     decide::LARGEST_INDEX,
     overrides::Overrides,
     problem::{ConfigError, Look},
+    reverse::{HostTarget, ReverseSpec},
 };
 use self::{
     decide::{Decided, decide},

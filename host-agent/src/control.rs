@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use goal::{Goal, ObjectGoal};
 pub use status::{
     ClusterStatus, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus, Phase,
-    ProbeStatus, StepStatus,
+    ProbeStatus, ReverseStatus, StepStatus,
 };
 
 use crate::{

@@ -20,6 +20,7 @@ mod machine_tasks;
 mod probe;
 mod provision;
 mod reporter;
+mod reverse;
 mod shell;
 pub mod state;
 

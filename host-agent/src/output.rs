@@ -12,6 +12,7 @@ mod panic;
 mod plain;
 mod progress;
 mod report;
+mod reverse;
 #[cfg(test)]
 mod sample;
 mod steps;
@@ -39,6 +40,7 @@ pub use paint::Paint;
 pub use panic::install_panic_hook;
 pub use plain::ChangedRows;
 pub use progress::Progress;
+pub use reverse::{forward_list, reverse_table};
 pub use table::{cluster_table, cluster_view};
 
 /// Width taken for a terminal that does not say its own, in columns.

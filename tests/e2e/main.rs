@@ -16,6 +16,7 @@ mod forwards;
 mod hostile;
 mod lifecycle;
 mod refusals;
+mod reverse;
 mod rotation;
 mod secrets;
 mod terminal;

@@ -6,7 +6,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, Permissions},
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU16, Ordering},
@@ -336,16 +336,40 @@ impl TestEnv {
     #[track_caller]
     #[must_use]
     pub fn listen_in(&self, cluster: &str, address: &str) -> TcpListener {
+        let address = address.to_owned();
+        self.in_network_of(cluster, || {
+            TcpListener::bind(address).expect("a free port in the machine")
+        })
+    }
+
+    /// Connects inside the network of a cluster's machine, where only root may go.
+    ///
+    /// # Errors
+    /// As connect(2).
+    ///
+    /// # Panics
+    /// When the machine's network cannot be entered.
+    #[track_caller]
+    pub fn connect_in(&self, cluster: &str, address: &str) -> io::Result<TcpStream> {
+        let address = address.to_owned();
+        self.in_network_of(cluster, || TcpStream::connect(address))
+    }
+
+    #[track_caller]
+    fn in_network_of<T: Send + 'static>(
+        &self,
+        cluster: &str,
+        make: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
         let namespace = format!("/proc/{}/ns/net", self.machine(cluster).pid);
         let namespace = fs::File::open(namespace).expect("the machine's network");
-        let address = address.to_owned();
         // A thread of its own, since it does not come back.
         thread::spawn(move || {
             setns(namespace, CloneFlags::CLONE_NEWNET).expect("to enter the network");
-            TcpListener::bind(address).expect("a free port in the machine")
+            make()
         })
         .join()
-        .expect("a listener")
+        .expect("a socket")
     }
 
     /// Fails the test if anything of this environment runs, listens or is mounted.

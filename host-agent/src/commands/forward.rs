@@ -8,7 +8,7 @@ use crate::{
     config::ClusterName,
     control::Request,
     error::{CommandError, Kind},
-    output::forward_table,
+    output::{forward_list, forward_table, reverse_table},
 };
 
 /// Binding a port is a matter of milliseconds.
@@ -42,11 +42,19 @@ pub(super) async fn run(context: &Context<'_>, args: &Forward) -> Result<End, Co
     let status = status::one(context, &cluster).await?;
     let output = context.output;
     if output.is_json() {
-        output.json(&status.forwards)?;
-    } else if status.forwards.is_empty() {
+        let list = forward_list(&status).map_err(|error| CommandError::new(Kind::Bug, error))?;
+        output.json(&list)?;
+    } else if status.forwards.is_empty() && status.reverse.is_empty() {
         output.talk(&format!("cluster {cluster} has no forwards now"));
     } else {
-        output.result(&forward_table(&status.forwards, output.paint()))?;
+        let mut tables = Vec::new();
+        if !status.forwards.is_empty() {
+            tables.push(forward_table(&status.forwards, output.paint()));
+        }
+        if !status.reverse.is_empty() {
+            tables.push(reverse_table(&status.reverse, output.paint()));
+        }
+        output.result(&tables.join("\n"))?;
     }
     Ok(End::Done)
 }

@@ -5,6 +5,8 @@ use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 use lkc_protocol::message::Cni;
 use serde::{Deserialize, Serialize};
 
+use super::reverse::ReverseSpec;
+
 /// A cluster as the configuration, the flags and the defaults make it. The daemon keeps it as JSON
 /// in the cluster's state directory, so that it can continue without the file it came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +37,9 @@ pub struct ClusterSpec {
     pub k3s: K3sSpec,
     /// Host listeners and where they lead.
     pub forwards: Vec<ForwardSpec>,
+    /// Guest listeners and where they lead on this host.
+    #[serde(default)]
+    pub reverse: Vec<ReverseSpec>,
     /// Whether a local link stays encrypted after it is authenticated.
     pub encrypt: Encrypt,
 }

@@ -158,7 +158,7 @@ impl ForwardSpec {
 }
 
 /// An unspecified address takes in every other, `::` those of IPv4 as well.
-fn overlap(a: IpAddr, b: IpAddr) -> bool {
+pub(super) fn overlap(a: IpAddr, b: IpAddr) -> bool {
     let takes_in = |a: IpAddr, b: IpAddr| a.is_unspecified() && (a.is_ipv6() || b.is_ipv4());
     a == b || takes_in(a, b) || takes_in(b, a)
 }

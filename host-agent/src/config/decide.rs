@@ -3,6 +3,7 @@
 mod forwards;
 mod k3s;
 mod network;
+mod reverse;
 
 pub(super) use forwards::forward_argument;
 
@@ -54,6 +55,14 @@ pub(super) fn decide(draft: &Draft) -> Result<Decided, Problem> {
     let network = network::decide(draft, index)?;
     let cni = word(draft.cni.as_ref(), Cni::ALL, Cni::as_str)?.unwrap_or(Cni::Default);
     let (forwards, forward_places) = forwards::decide(draft, index, &index_place, &mut warnings)?;
+    let k3s = k3s::decide(draft)?;
+    let known = reverse::Known {
+        node: network.address,
+        forwards: &forwards,
+        forward_places: &forward_places,
+        k3s: &k3s,
+    };
+    let reverse = reverse::decide(draft, &known, &mut warnings)?;
     let goal = goal(draft, cni, &mut warnings)?;
     let timeout = parsed(draft.timeout.as_ref(), duration::parse)?.unwrap_or(DEFAULT_TIMEOUT);
     let address_place = place_of(draft.address.as_ref(), &index_place);
@@ -76,8 +85,9 @@ pub(super) fn decide(draft: &Draft) -> Result<Decided, Problem> {
         mtu: network.mtu,
         nameservers: network.nameservers,
         cni,
-        k3s: k3s::decide(draft)?,
+        k3s,
         forwards,
+        reverse,
         encrypt: word(draft.encrypt.as_ref(), Encrypt::ALL, Encrypt::as_str)?.unwrap_or_default(),
     };
     let warnings = warnings

@@ -1,5 +1,7 @@
 //! What the file and the flags say of a cluster, each value with its place, nothing decided yet.
 
+mod reverse;
+
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
@@ -10,6 +12,8 @@ use super::{
     problem::Problem,
     reader::{Reader, Value, array, in_order, integer, place, table, text, wrong_type},
 };
+
+pub(super) use reverse::{DraftReverse, UNIX};
 
 /// What is said of a cluster.
 #[derive(Debug, Clone)]
@@ -35,6 +39,7 @@ pub(super) struct Draft {
     /// `key=value`, or a key alone.
     pub(super) k3s_settings: Vec<Placed<String>>,
     pub(super) forwards: Vec<DraftForward>,
+    pub(super) reverse: Vec<DraftReverse>,
 }
 
 /// A port of the host, or no listener.
@@ -166,6 +171,7 @@ impl Draft {
             k3s_tls_san: Vec::new(),
             k3s_settings: Vec::new(),
             forwards: Vec::new(),
+            reverse: Vec::new(),
         }
     }
 
@@ -190,6 +196,7 @@ impl Draft {
             "ports",
             "k3s",
             "forward",
+            "reverse",
         ];
         let reader = Reader::new(table(value)?, &format!("[cluster.{name}]"), &known)?;
         let mut draft = Self {
@@ -217,6 +224,12 @@ impl Draft {
             draft.forwards = array(forwards)?
                 .iter()
                 .map(DraftForward::read)
+                .collect::<Result<_, _>>()?;
+        }
+        if let Some(reverse) = reader.value("reverse") {
+            draft.reverse = array(reverse)?
+                .iter()
+                .map(|value| DraftReverse::read(value, base))
                 .collect::<Result<_, _>>()?;
         }
         Ok(draft)
@@ -269,7 +282,10 @@ impl DraftForward {
             place: place(value),
             name: reader.text("name")?,
             host: reader.integer("host")?,
-            guest: reader.value("guest").map(guest_target).transpose()?,
+            guest: reader
+                .value("guest")
+                .map(|value| port_or_text("a port or \"ADDRESS:PORT\"", value))
+                .transpose()?,
             bind: reader
                 .value("bind")
                 .map(|_| reader.texts("bind"))
@@ -288,15 +304,11 @@ fn port_choice(value: &Value<'_>) -> Result<Placed<PortChoice>, Problem> {
     }
 }
 
-fn guest_target(value: &Value<'_>) -> Result<Placed<String>, Problem> {
+fn port_or_text(expected: &str, value: &Value<'_>) -> Result<Placed<String>, Problem> {
     match value.as_ref() {
         DeValue::Integer(_) => Ok(integer(value)?.map(|port| port.to_string())),
         DeValue::String(_) => text(value),
-        other => Err(wrong_type(
-            "a port or \"ADDRESS:PORT\"",
-            other,
-            value.span(),
-        )),
+        other => Err(wrong_type(expected, other, value.span())),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     decide::forward_argument,
-    draft::{Base, Draft, PortChoice, WELL_KNOWN},
+    draft::{Base, Draft, DraftReverse, PortChoice, WELL_KNOWN},
     place::{Place, Placed},
     problem::Problem,
     suggest::nearest,
@@ -37,6 +37,9 @@ pub struct Overrides {
     /// `--forward`: `[NAME=][ADDRESS:]HOST_PORT[:[GUEST_HOST:]GUEST_PORT]`, added to those of the
     /// file; one of the same name is replaced.
     pub forwards: Vec<String>,
+    /// `--reverse`: `[NAME=][ADDRESS:]GUEST_PORT[:TARGET]`, added to those of the file; one of the
+    /// same name is replaced. Sockets are relative to the working directory.
+    pub reverse: Vec<String>,
 }
 
 impl Overrides {
@@ -74,7 +77,10 @@ impl Overrides {
             .try_for_each(|text| apply_port(text, draft))?;
         self.forwards
             .iter()
-            .try_for_each(|text| apply_forward(text, draft))
+            .try_for_each(|text| apply_forward(text, draft))?;
+        self.reverse
+            .iter()
+            .try_for_each(|text| apply_reverse(text, draft, base))
     }
 }
 
@@ -119,5 +125,19 @@ fn apply_forward(text: &str, draft: &mut Draft) -> Result<(), Problem> {
             .retain(|earlier| !earlier.name.as_ref().is_some_and(same));
     }
     draft.forwards.push(forward);
+    Ok(())
+}
+
+fn apply_reverse(text: &str, draft: &mut Draft, base: &Base<'_>) -> Result<(), Problem> {
+    let reverse = DraftReverse::argument(text, &Place::Flag("--reverse"), base)?;
+    if let Some(name) = &reverse.name {
+        let same = |earlier: &Placed<String>| {
+            earlier.value == name.value && matches!(earlier.place, Place::File(_))
+        };
+        draft
+            .reverse
+            .retain(|earlier| !earlier.name.as_ref().is_some_and(same));
+    }
+    draft.reverse.push(reverse);
     Ok(())
 }

@@ -1,6 +1,7 @@
 mod flags;
 mod loading;
 mod reports;
+mod reverse;
 mod specs;
 
 use std::path::{Path, PathBuf};

@@ -30,6 +30,9 @@ pub struct ClusterStatus {
     pub steps: Vec<StepStatus>,
     /// Its forwards.
     pub forwards: Vec<ForwardStatus>,
+    /// Its reverse forwards.
+    #[serde(default)]
+    pub reverse: Vec<ReverseStatus>,
     /// Its kubeconfig, once written.
     pub kubeconfig: Option<PathBuf>,
     /// Why the kubeconfig could not be written, when that is so.
@@ -84,6 +87,9 @@ pub struct LinkStatus {
     pub detail: String,
     /// Connections made since the cluster came up.
     pub connects: u64,
+    /// Requests of the guest that were refused because nobody here had asked for what they bring.
+    #[serde(default)]
+    pub denied: u64,
 }
 
 /// Where a link stands.
@@ -144,6 +150,33 @@ pub struct ForwardStatus {
     pub last_error: Option<String>,
     /// What the last probe of it found; only the cluster's API is probed.
     pub probe: Option<ProbeStatus>,
+}
+
+/// A reverse forward.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReverseStatus {
+    /// Its name.
+    pub name: String,
+    /// Where the guest listens: `192.100.0.10:5000`.
+    pub listen: String,
+    /// Where it leads on this host: `127.0.0.1:5000`, `unix:/run/registry.sock`.
+    pub target: String,
+    /// Whether the guest listens.
+    pub state: ForwardState,
+    /// Connections open now.
+    pub open: u64,
+    /// Connections that arrived since it was first asked for.
+    pub total: u64,
+    /// Connections that the target refused.
+    pub refused: u64,
+    /// Connections that failed otherwise.
+    pub failed: u64,
+    /// Bytes from the clients in the guest.
+    pub sent_bytes: u64,
+    /// Bytes to the clients.
+    pub received_bytes: u64,
+    /// Why the guest does not listen, else the last failure, with its layer.
+    pub last_error: Option<String>,
 }
 
 /// What a probe found: a connection through the forward's own listener that checks whether this

@@ -9,12 +9,11 @@ pub(super) mod failure;
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
 use lkc_protocol::{
-    error::{Refusal, RefusalCode},
     handover::Taker,
     identity::{Identity, PublicKey},
     link::{self, Incoming, Link, LinkEnd, LinkOptions},
@@ -26,7 +25,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{reporter::Reporter, state::Report};
+use super::{
+    reporter::Reporter,
+    reverse::{Arrivals, Limits as ArrivalLimits},
+    state::Report,
+};
 use crate::{
     carrier::{Carrier, ConnectedCarrier},
     config::{ClusterName, Encrypt},
@@ -51,6 +54,8 @@ pub struct ActiveLink {
     pub link: Link,
     /// Takes the connections that its guest hands over, where one kernel serves both.
     pub handover: Option<Arc<Taker>>,
+    /// What the guest may bring on it.
+    pub(super) arrivals: Arc<Arrivals>,
 }
 
 /// Where the current link is found.
@@ -72,6 +77,8 @@ pub(super) struct GuestLink {
     pub(super) encrypt: Encrypt,
     pub(super) slot: Arc<watch::Sender<Option<ActiveLink>>>,
     pub(super) reporter: Reporter,
+    /// Counts what the guest asks of this host without being asked to.
+    pub(super) denied: Arc<AtomicU64>,
     /// Notified when the next attempt should come now.
     pub(super) now: Arc<Notify>,
     pub(super) token: CancellationToken,
@@ -184,12 +191,14 @@ impl GuestLink {
         } = connected;
         let agent_version = link.peer().version.clone();
         tracing::info!(cluster = %self.cluster, link = number, encrypted = link.is_encrypted(), "link up");
+        let arrivals = Arrivals::new(ArrivalLimits::default(), Arc::clone(&self.denied));
         self.slot.send_replace(Some(ActiveLink {
             number,
             link: link.clone(),
             handover,
+            arrivals: Arc::clone(&arrivals),
         }));
-        let mut running = std::pin::pin!(run_both(driver, incoming));
+        let mut running = std::pin::pin!(run_both(driver, incoming, &arrivals));
         // The driver moves while the report waits for its turn.
         let report = self.reporter.send(Report::LinkUp {
             link: number,
@@ -233,24 +242,14 @@ enum Attempt {
     Failed(Failure),
 }
 
-/// Moves the bytes, and refuses what the guest asks: it has nothing to ask of a host.
+/// Moves the bytes, and takes what the guest brings of what it was asked for.
 async fn run_both(
     driver: link::Driver<crate::carrier::CarrierStream>,
-    mut incoming: Incoming,
+    incoming: Incoming,
+    arrivals: &Arrivals,
 ) -> LinkEnd {
-    let refuse_all = async {
-        while let Some(request) = incoming.next().await {
-            request.refuse(&Refusal::new(
-                RefusalCode::Denied,
-                "a host takes no requests",
-            ));
-        }
-        std::future::pending::<LinkEnd>().await
-    };
-    tokio::select! {
-        end = driver.run() => end,
-        end = refuse_all => end,
-    }
+    let (end, ()) = tokio::join!(driver.run(), arrivals.serve(incoming));
+    end
 }
 
 #[cfg(test)]

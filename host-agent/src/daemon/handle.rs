@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -12,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     forwarder::ForwardCounters,
     guest_link::LinkSlot,
+    reverse::Reverse,
     state::{Begun, ClusterRequest, View},
 };
 use crate::{
@@ -113,6 +117,9 @@ pub(super) struct Posted {
     pub(super) links: LinkSlot,
     /// With the name and the host port of each.
     pub(super) forwards: Vec<(String, u16, Arc<ForwardCounters>)>,
+    pub(super) reverse: Vec<Arc<Reverse>>,
+    /// What the guest asked of this host without being asked to.
+    pub(super) denied: Arc<AtomicU64>,
 }
 
 impl Board {
@@ -129,6 +136,16 @@ impl Board {
         let Some(posted) = posted.get(&status.name) else {
             return;
         };
+        status.link.denied = posted.denied.load(Ordering::Relaxed);
+        for shown in &mut status.reverse {
+            let found = posted
+                .reverse
+                .iter()
+                .find(|one| one.spec.name == shown.name);
+            if let Some(reverse) = found {
+                reverse.counters.show(shown);
+            }
+        }
         for forward in &mut status.forwards {
             let counters = posted.forwards.iter().find(|(name, port, _)| {
                 let listens_there = |listen: &String| listen.ends_with(&format!(":{port}"));

@@ -257,6 +257,7 @@ impl Shell {
             Task::Disconnect => hands.disconnect(),
             Task::ApplyNetwork { link, spec } => hands.apply_network(link, spec, &reporter),
             Task::ConfigureK3s { link, spec } => hands.configure_k3s(link, spec, &reporter),
+            Task::ListenInGuest { link, spec } => hands.listen_in_guest(link, &spec, &reporter),
             Task::Watch { link } => hands.watch(link, &reporter),
             Task::FollowKubeconfig { link, spec } => {
                 hands.follow_kubeconfig(paths, link, spec, &reporter)

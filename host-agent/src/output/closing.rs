@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use lkc_protocol::message::{Cni, Rung};
 
-use super::{Paint, steps::reached, steps::seconds};
+use super::{Paint, reverse::reverse_line, steps::reached, steps::seconds};
 use crate::{
     config::{ClusterName, ForwardSpec},
     control::{ClusterStatus, Done, ForwardState, ForwardStatus},
@@ -48,6 +48,8 @@ pub fn closing(status: &ClusterStatus, done: &Done, how: Closing, paint: Paint) 
             .iter()
             .map(|forward| forward_line(forward, paint)),
     );
+    let reverse = status.reverse.iter();
+    lines.extend(reverse.map(|reverse| reverse_line(reverse, paint)));
     lines.push(String::new());
     lines.extend(next(status, how));
     lines.join("\n")

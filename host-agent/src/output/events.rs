@@ -114,7 +114,8 @@ mod tests {
                 "state": "up",
                 "carrier": "unix:/run/user/1000/lkc/k3s-dev/agent.sock",
                 "detail": "",
-                "connects": 1
+                "connects": 1,
+                "denied": 0
               },
               "agent_version": "0.1.0",
               "k3s": {
@@ -165,6 +166,7 @@ mod tests {
                   }
                 }
               ],
+              "reverse": [],
               "kubeconfig": "/home/u/.local/state/lkc/clusters/k3s-dev/kubeconfig",
               "kubeconfig_error": null
             }

@@ -50,7 +50,7 @@ pub fn forward_table(forwards: &[ForwardStatus], paint: Paint) -> String {
     columns(&heads, rows.collect(), paint)
 }
 
-fn state(state: ForwardState) -> &'static str {
+pub(super) fn state(state: ForwardState) -> &'static str {
     match state {
         ForwardState::Closed => "closed",
         ForwardState::Listening => "listening",
@@ -59,7 +59,7 @@ fn state(state: ForwardState) -> &'static str {
 }
 
 /// `0`, `999`, `1.5 KiB`, `3.0 GiB`.
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     let mut unit = "";
     let mut tenths = u128::from(count) * 10;
     for larger in [" KiB", " MiB", " GiB", " TiB"] {

@@ -28,6 +28,7 @@ pub(super) fn up() -> ClusterStatus {
             carrier: Some("unix:/run/user/1000/lkc/k3s-dev/agent.sock".into()),
             detail: String::new(),
             connects: 1,
+            denied: 0,
         },
         agent_version: Some("0.1.0".into()),
         k3s: Some(K3sSummary {
@@ -60,6 +61,7 @@ pub(super) fn up() -> ClusterStatus {
             forward("http", 8080, 80),
             forward("port-5432", 5432, 5432),
         ],
+        reverse: Vec::new(),
         kubeconfig: Some("/home/u/.local/state/lkc/clusters/k3s-dev/kubeconfig".into()),
         kubeconfig_error: None,
     }

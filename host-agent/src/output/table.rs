@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use lkc_protocol::message::{Rung, RungState};
 
-use super::{Paint, forwards::forward_table, steps};
+use super::{Paint, forwards::forward_table, reverse::reverse_table, steps};
 use crate::{
     config::ForwardSpec,
     control::{ClusterStatus, ForwardStatus, Goal, LinkState, Phase, ProbeStatus},
@@ -96,6 +96,9 @@ pub fn cluster_view(cluster: &ClusterStatus, paint: Paint, width: usize) -> Stri
     }
     if !cluster.forwards.is_empty() {
         let _ = write!(text, "\n{}", forward_table(&cluster.forwards, paint));
+    }
+    if !cluster.reverse.is_empty() {
+        let _ = write!(text, "\n{}", reverse_table(&cluster.reverse, paint));
     }
     text
 }
@@ -211,7 +214,14 @@ fn link(cluster: &ClusterStatus) -> String {
     } else {
         String::new()
     };
-    format!("{state}{}{again}{detail}", carrier.unwrap_or_default())
+    let denied = match link.denied {
+        0 => String::new(),
+        count => format!(", requests of the guest denied: {count}"),
+    };
+    format!(
+        "{state}{}{again}{denied}{detail}",
+        carrier.unwrap_or_default()
+    )
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use crate::config::{
 const MOST_FORWARDS: usize = 64;
 /// Addresses that one forward listens on.
 const MOST_ADDRESSES: usize = 16;
-/// Where the guest's side of a forward is unless told otherwise.
-const GUEST_LOOPBACK: &str = "127.0.0.1";
+/// Where the far side of a forward is unless told otherwise.
+pub(super) const FORWARD_LOOPBACK: &str = "127.0.0.1";
 /// Ports below this one need a privilege.
 const FIRST_UNPRIVILEGED: u16 = 1024;
 
@@ -32,7 +32,7 @@ pub(super) fn decide(
                 name: known.name.to_owned(),
                 bind: loopback(),
                 host_port,
-                guest_host: GUEST_LOOPBACK.to_owned(),
+                guest_host: FORWARD_LOOPBACK.to_owned(),
                 guest_port: known.guest,
             });
             places.push(place_of(said.as_ref(), index_place));
@@ -82,7 +82,7 @@ fn well_known_port(
     }
 }
 
-fn port(number: i64, place: &Place) -> Result<u16, Problem> {
+pub(super) fn port(number: i64, place: &Place) -> Result<u16, Problem> {
     u16::try_from(number)
         .ok()
         .filter(|&port| port > 0)
@@ -103,7 +103,7 @@ fn decide_one(said: &DraftForward) -> Result<(ForwardSpec, Place), Problem> {
     let guest = said.guest.as_ref().map(guest_target).transpose()?;
     let (host_port, guest_host, guest_port) = match (host, guest) {
         (Some(host), Some((guest_host, guest))) => (host, guest_host, guest),
-        (Some(host), None) => (host, GUEST_LOOPBACK.to_owned(), host),
+        (Some(host), None) => (host, FORWARD_LOOPBACK.to_owned(), host),
         (None, Some((guest_host, guest))) => (guest, guest_host, guest),
         (None, None) => {
             return Err(Problem::at(
@@ -133,7 +133,7 @@ fn decide_one(said: &DraftForward) -> Result<(ForwardSpec, Place), Problem> {
     Ok((forward, place_of(said.host.as_ref(), &guest_place)))
 }
 
-fn forward_name(said: &Placed<String>) -> Result<String, Problem> {
+pub(super) fn forward_name(said: &Placed<String>) -> Result<String, Problem> {
     let name = &said.value;
     let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name.starts_with(|first: char| first.is_ascii_lowercase())
@@ -183,11 +183,21 @@ fn addresses(said: &[Placed<String>], forward: &Place) -> Result<Vec<IpAddr>, Pr
     Ok(addresses)
 }
 
-/// `PORT`, `HOST:PORT` or `[IPV6]:PORT`.
 fn guest_target(said: &Placed<String>) -> Result<(String, u16), Problem> {
-    let text = said.value.as_str();
+    let text = &said.value;
+    host_and_port(text).ok_or_else(|| {
+        Problem::at(
+            &said.place,
+            format!("`{text}` is not a target in the guest"),
+        )
+        .help("a target is a port, ADDRESS:PORT or [IPV6]:PORT")
+    })
+}
+
+/// `PORT`, `HOST:PORT` or `[IPV6]:PORT`.
+pub(super) fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (host, number) = match text.rsplit_once(':') {
-        None => (GUEST_LOOPBACK, text),
+        None => (FORWARD_LOOPBACK, text),
         Some((host, number)) => (host, number),
     };
     let in_brackets = host
@@ -198,14 +208,8 @@ fn guest_target(said: &Placed<String>) -> Result<(String, u16), Problem> {
         None => is_host_name(host),
     };
     let number = number.parse::<u16>().ok().filter(|&port| port > 0);
-    match number {
-        Some(number) if sound => Ok((in_brackets.unwrap_or(host).to_owned(), number)),
-        _ => Err(Problem::at(
-            &said.place,
-            format!("`{text}` is not a target in the guest"),
-        )
-        .help("a target is a port, ADDRESS:PORT or [IPV6]:PORT")),
-    }
+    let number = number.filter(|_| sound)?;
+    Some((in_brackets.unwrap_or(host).to_owned(), number))
 }
 
 fn is_host_name(host: &str) -> bool {

@@ -73,6 +73,7 @@ fn the_example_says_the_defaults_and_is_sound() {
             .filter(|forward| forward.name != "postgres")
             .cloned()
             .collect(),
+        reverse: Vec::new(),
         ..example.clone()
     };
     let expected = ClusterSpec {

@@ -96,6 +96,7 @@ impl Bench {
             number,
             link: link.clone(),
             handover: None,
+            arrivals: crate::daemon::reverse::Arrivals::new(Default::default(), Arc::default()),
         };
         self.slot.send_replace(Some(active));
         link

@@ -46,6 +46,7 @@ impl Bench {
                 run: 1,
                 events,
             },
+            denied: Arc::default(),
             now: Arc::default(),
             token: token.clone(),
         };

@@ -1,6 +1,10 @@
 //! What the daemon holds of one cluster: listeners, machine, link, and the tasks at work on them.
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use futures::FutureExt;
 use tokio::sync::{Notify, watch};
@@ -15,6 +19,7 @@ use super::super::{
     machine_tasks::{self, Place},
     probe::Prober,
     reporter::Reporter,
+    reverse::{self, Reverse},
     state::{BindPurpose, Report},
 };
 use crate::{
@@ -36,9 +41,20 @@ pub(super) struct Hands {
     forwards: Vec<Forwarder>,
     pub(super) machine: Place,
     link: Option<LinkTask>,
+    reverse: Vec<GuestListener>,
+    denied: Arc<AtomicU64>,
     kubeconfig: Option<CancellationToken>,
     ladder: Option<CancellationToken>,
     probing: Option<Probing>,
+}
+
+/// A reverse forward and its listener in the guest.
+struct GuestListener {
+    reverse: Arc<Reverse>,
+    /// The link that it was asked for on last.
+    link: u64,
+    /// Cancelled when it is over on that link.
+    token: CancellationToken,
 }
 
 struct Probing {
@@ -67,6 +83,8 @@ impl Hands {
             forwards: Vec::new(),
             machine: Place::default(),
             link: None,
+            reverse: Vec::new(),
+            denied: Arc::default(),
             kubeconfig: None,
             ladder: None,
             probing: None,
@@ -88,6 +106,12 @@ impl Hands {
         let posted = Posted {
             links: self.links(),
             forwards: self.forwards.iter().map(counters).collect(),
+            reverse: self
+                .reverse
+                .iter()
+                .map(|one| Arc::clone(&one.reverse))
+                .collect(),
+            denied: Arc::clone(&self.denied),
         };
         self.board.post(&self.cluster, posted);
     }
@@ -258,6 +282,7 @@ impl Hands {
             encrypt: spec.encrypt,
             slot: Arc::clone(&self.slot),
             reporter: reporter.clone(),
+            denied: Arc::clone(&self.denied),
             now: Arc::clone(&now),
             token: token.clone(),
         };
@@ -281,6 +306,10 @@ impl Hands {
         for token in [self.kubeconfig.take(), self.ladder.take()] {
             token.inspect(CancellationToken::cancel);
         }
+        for gone in self.reverse.drain(..) {
+            gone.token.cancel();
+        }
+        self.post();
         self.stop_probing()
     }
 
@@ -306,6 +335,64 @@ impl Hands {
         let panicked = move |failure| Report::K3sFailed { link, failure };
         self.spawn(reporter, panicked, task);
         None
+    }
+
+    /// Has the guest listen for the reverse forwards of this specification and no others.
+    pub(super) fn listen_in_guest(
+        &mut self,
+        link: u64,
+        spec: &ClusterSpec,
+        reporter: &Reporter,
+    ) -> Option<Report> {
+        let active = self.slot.borrow().clone()?;
+        if active.number != link {
+            return None;
+        }
+        let (mut kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.reverse)
+            .into_iter()
+            .partition(|one| spec.reverse.contains(&one.reverse.spec));
+        gone.iter().for_each(|gone| gone.token.cancel());
+        for wanted in &spec.reverse {
+            let known = kept.iter().position(|one| one.reverse.spec == *wanted);
+            let listener = match known.map(|at| kept.swap_remove(at)) {
+                Some(known) if known.link == link && !known.token.is_cancelled() => known,
+                Some(known) => {
+                    known.token.cancel();
+                    self.start_listener(known.reverse, &active, reporter)
+                }
+                None => self.start_listener(Reverse::new(wanted.clone()), &active, reporter),
+            };
+            self.reverse.push(listener);
+        }
+        self.post();
+        None
+    }
+
+    fn start_listener(
+        &self,
+        reverse: Arc<Reverse>,
+        active: &ActiveLink,
+        reporter: &Reporter,
+    ) -> GuestListener {
+        let (link, token) = (active.number, self.token.child_token());
+        let task = reverse::keep(
+            Arc::clone(&reverse),
+            active.clone(),
+            token.clone(),
+            reporter.clone(),
+        );
+        let spec = reverse.spec.clone();
+        let panicked = move |failure: Failure| Report::ReverseForward {
+            link,
+            spec,
+            error: Some(failure.message),
+        };
+        self.spawn(reporter, panicked, task);
+        GuestListener {
+            reverse,
+            link,
+            token,
+        }
     }
 
     /// Follows the ladder anew, and no longer as before.

@@ -91,6 +91,14 @@ pub enum Task {
         /// The settings in it.
         spec: Arc<ClusterSpec>,
     },
+    /// Have the guest listen for these reverse forwards and no others. What it listens for already
+    /// goes on; what failed on this link is asked for again.
+    ListenInGuest {
+        /// On which link.
+        link: u64,
+        /// The reverse forwards in it.
+        spec: Arc<ClusterSpec>,
+    },
     /// Follow the guest's ladder.
     Watch {
         /// On which link.

@@ -14,10 +14,10 @@ use super::{
     probes::Probes,
 };
 use crate::{
-    config::{ClusterSpec, ForwardSpec},
+    config::{ClusterSpec, ForwardSpec, ReverseSpec},
     control::{
         ClusterStatus, Failure, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus,
-        Phase,
+        Phase, ReverseStatus,
     },
     sanitize,
 };
@@ -42,6 +42,9 @@ pub(super) struct Cluster {
     /// Whether k3s has been configured in this run; from then on the cluster counts as up.
     settled: bool,
     forwards: Vec<Forward>,
+    reverse: Vec<Reverse>,
+    /// Whether the guest was asked to listen on the current link.
+    asked_to_listen: bool,
     kubeconfig: Option<PathBuf>,
     kubeconfig_error: Option<String>,
     probes: Probes,
@@ -102,6 +105,14 @@ struct Forward {
     error: Option<String>,
 }
 
+/// A reverse forward as far as the guest has told of it on the current link.
+#[derive(Debug)]
+struct Reverse {
+    spec: ReverseSpec,
+    state: ForwardState,
+    error: Option<String>,
+}
+
 impl Cluster {
     /// A cluster that a client asks for and that was not known.
     pub(super) fn created(
@@ -135,6 +146,7 @@ impl Cluster {
 
     fn at_rest(spec: ClusterSpec, now: Instant) -> Self {
         let forwards = closed(&spec.forwards);
+        let reverse = unasked(&spec.reverse);
         Self {
             spec: Arc::new(spec),
             run: 0,
@@ -147,6 +159,8 @@ impl Cluster {
             watched: 0,
             settled: false,
             forwards,
+            reverse,
+            asked_to_listen: false,
             kubeconfig: None,
             kubeconfig_error: None,
             probes: Probes::default(),
@@ -203,6 +217,7 @@ impl Cluster {
         self.watched = 0;
         self.settled = false;
         self.forwards = closed(&self.spec.forwards);
+        self.forget_listeners();
         self.kubeconfig_error = None;
         self.probes = Probes::default();
         self.picture = None;
@@ -231,6 +246,22 @@ impl Cluster {
         }
         let (link, spec) = (self.link.number, Arc::clone(&self.spec));
         self.perform(Task::ApplyNetwork { link, spec }, steps);
+    }
+
+    /// Has the guest listen for the reverse forwards, once its network stands: an address that it
+    /// does not have yet cannot be listened on.
+    fn listen_in_guest(&mut self, steps: &mut Steps) {
+        if self.link.up && matches!(self.setup, Setup::K3s { .. } | Setup::Done { .. }) {
+            self.asked_to_listen = true;
+            let (link, spec) = (self.link.number, Arc::clone(&self.spec));
+            self.perform(Task::ListenInGuest { link, spec }, steps);
+        }
+    }
+
+    /// With the link the guest's listeners are gone.
+    fn forget_listeners(&mut self) {
+        self.asked_to_listen = false;
+        self.reverse = unasked(&self.spec.reverse);
     }
 
     /// Probes the forward of the API from now on, if it listens and it is known what has to answer.
@@ -338,6 +369,7 @@ impl Cluster {
                 .iter()
                 .map(|one| self.forward_status(one))
                 .collect(),
+            reverse: self.reverse.iter().map(Reverse::status).collect(),
             kubeconfig: self.kubeconfig.clone(),
             kubeconfig_error: self.kubeconfig_error.clone(),
         };
@@ -427,6 +459,7 @@ impl Cluster {
             carrier: carrier.map(ToString::to_string),
             detail: self.link.detail.clone(),
             connects: self.link.number,
+            denied: 0,
         }
     }
 }
@@ -452,6 +485,33 @@ impl Forward {
             probe: None,
         }
     }
+}
+
+impl Reverse {
+    fn status(&self) -> ReverseStatus {
+        ReverseStatus {
+            name: self.spec.name.clone(),
+            listen: self.spec.listens_on().to_string(),
+            target: self.spec.target.to_string(),
+            state: self.state,
+            open: 0,
+            total: 0,
+            refused: 0,
+            failed: 0,
+            sent_bytes: 0,
+            received_bytes: 0,
+            last_error: self.error.clone(),
+        }
+    }
+}
+
+fn unasked(reverse: &[ReverseSpec]) -> Vec<Reverse> {
+    let unasked = |spec: &ReverseSpec| Reverse {
+        spec: spec.clone(),
+        state: ForwardState::Closed,
+        error: None,
+    };
+    reverse.iter().map(unasked).collect()
 }
 
 fn closed(forwards: &[ForwardSpec]) -> Vec<Forward> {

@@ -7,7 +7,7 @@ use lkc_protocol::message::{Change, Snapshot};
 use super::{BindPurpose, Ticket};
 use crate::{
     carrier::Carrier,
-    config::{ClusterName, ClusterSpec, ForwardSpec},
+    config::{ClusterName, ClusterSpec, ForwardSpec, ReverseSpec},
     control::{Failure, ProbeStatus},
     kubeconfig::ServerIdentity,
 };
@@ -178,6 +178,15 @@ pub enum Report {
         link: u64,
         /// Why.
         failure: Failure,
+    },
+    /// The guest listens for a reverse forward, or does not.
+    ReverseForward {
+        /// The link that it was asked on.
+        link: u64,
+        /// Which.
+        spec: ReverseSpec,
+        /// Why it does not, the layer first.
+        error: Option<String>,
     },
     /// The guest's whole ladder.
     Snapshot {

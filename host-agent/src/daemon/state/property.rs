@@ -110,6 +110,7 @@ impl World {
                 | Task::ConnectNow
                 | Task::Disconnect
                 | Task::Watch { .. }
+                | Task::ListenInGuest { .. }
                 | Task::FollowKubeconfig { .. }
                 | Task::ProbeApi { .. }
                 | Task::ProbeNow

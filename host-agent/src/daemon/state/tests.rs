@@ -4,6 +4,7 @@ mod change;
 mod guest;
 mod life;
 mod probe;
+mod reverse;
 
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ pub(crate) fn spec(name: &str, index: u8) -> ClusterSpec {
         cni: Cni::Default,
         k3s: K3sSpec::default(),
         forwards: vec![forward("api", 6443, 6443), forward("http", 8080, 80)],
+        reverse: Vec::new(),
         encrypt: Encrypt::Auto,
     }
 }

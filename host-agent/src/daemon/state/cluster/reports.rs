@@ -9,10 +9,10 @@ use super::{
         BindPurpose, MachineInfo, Report, Steps, Task, change,
         ladder::{Culprit, Picture},
     },
-    After, Cluster, Forward, Setup, Stage, at_rung, bounded,
+    After, Cluster, Forward, Setup, Stage, at_rung, bounded, unasked,
 };
 use crate::{
-    config::{ClusterSpec, ForwardSpec},
+    config::{ClusterSpec, ForwardSpec, ReverseSpec},
     control::{Failure, ForwardState},
     error::Kind,
     sanitize,
@@ -148,6 +148,7 @@ impl Cluster {
             }
         }
         let reconfigures = change::reconfigures(&self.spec, &spec);
+        let listens_elsewhere = self.spec.reverse != spec.reverse;
         let api_moves = self.spec.api_port() != spec.api_port();
         self.spec = spec;
         if !gone.is_empty() {
@@ -165,6 +166,17 @@ impl Cluster {
             self.probes.forget();
             let (link, spec) = (self.link.number, Arc::clone(&self.spec));
             self.perform(Task::FollowKubeconfig { link, spec }, steps);
+        }
+        if listens_elsewhere {
+            let before = std::mem::replace(&mut self.reverse, unasked(&self.spec.reverse));
+            for reverse in &mut self.reverse {
+                let same = before.iter().find(|known| known.spec == reverse.spec);
+                if let Some(known) = same {
+                    reverse.state = known.state;
+                    reverse.error.clone_from(&known.error);
+                }
+            }
+            self.listen_in_guest(steps);
         }
     }
 
@@ -317,6 +329,9 @@ impl Cluster {
             Report::K3sFailed { link, failure } if self.is_current(link) => {
                 self.failure = Some(at_rung(Rung::K3s, failure));
             }
+            Report::ReverseForward { link, spec, error } if self.is_current(link) => {
+                self.handle_reverse(&spec, error);
+            }
             Report::Snapshot { link, snapshot } if self.is_current(link) => {
                 let older = |shown: &Picture| snapshot.sequence < shown.sequence();
                 if !self.picture.as_ref().is_some_and(older) {
@@ -368,6 +383,18 @@ impl Cluster {
         self.setup = Setup::None;
         self.picture = None;
         self.failure = None;
+        self.forget_listeners();
+    }
+
+    fn handle_reverse(&mut self, spec: &ReverseSpec, error: Option<String>) {
+        let known = self.reverse.iter_mut().find(|known| known.spec == *spec);
+        if let Some(known) = known {
+            known.state = match &error {
+                None => ForwardState::Listening,
+                Some(_) => ForwardState::Failed,
+            };
+            known.error = error.map(|error| sanitize::line(&error));
+        }
     }
 
     fn handle_network_applied(&mut self, summary: &str, steps: &mut Steps) {
@@ -378,6 +405,9 @@ impl Cluster {
         self.setup = Setup::K3s { network };
         let (link, spec) = (self.link.number, Arc::clone(&self.spec));
         self.perform(Task::ConfigureK3s { link, spec }, steps);
+        if self.asked_to_listen || !self.reverse.is_empty() {
+            self.listen_in_guest(steps);
+        }
     }
 
     fn handle_configured(&mut self, steps: &mut Steps) {

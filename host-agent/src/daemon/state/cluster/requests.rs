@@ -119,7 +119,12 @@ impl Cluster {
         }
         let told_failed = self.picture.as_ref().is_some_and(Picture::has_failed);
         let failed = self.failure.take().is_some() || told_failed;
-        let retried = failed || !unbound.is_empty();
+        let unheard = self.reverse.iter();
+        let unheard = { unheard }.any(|reverse| reverse.state == ForwardState::Failed);
+        let retried = failed || unheard || !unbound.is_empty();
+        if unheard {
+            self.listen_in_guest(steps);
+        }
         if !unbound.is_empty() {
             self.bind(BindPurpose::Restore, unbound, steps);
         }
