@@ -11,10 +11,7 @@ use std::{
     },
 };
 
-use rustix::net::{
-    AddressFamily, SocketType, ipproto,
-    sockopt::{socket_domain, socket_protocol, socket_type},
-};
+use rustix::net::{ipproto, sockopt::socket_protocol};
 use thiserror::Error;
 use tokio::net::TcpStream;
 
@@ -138,20 +135,10 @@ impl Taker {
     }
 }
 
+/// No other kind of socket has this protocol.
 fn check_tcp(socket: &OwnedFd) -> Result<(), HandoverError> {
-    let kind = || -> rustix::io::Result<_> {
-        Ok((
-            socket_domain(socket)?,
-            socket_type(socket)?,
-            socket_protocol(socket)?,
-        ))
-    };
-    match kind() {
-        Ok((
-            AddressFamily::INET | AddressFamily::INET6,
-            SocketType::STREAM,
-            Some(ipproto::TCP),
-        )) => Ok(()),
+    match socket_protocol(socket) {
+        Ok(Some(ipproto::TCP)) => Ok(()),
         _ => Err(HandoverError::NotTcp),
     }
 }

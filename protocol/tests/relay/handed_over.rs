@@ -10,11 +10,12 @@ use std::{
 };
 
 use lkc_protocol::{
+    error::{Refusal, RefusalCode},
     handover::{self, Connection, DialError, Giver, HandoverCarrier, HandoverError, Taker, dial},
     identity::Identity,
-    link::{self, Encrypt, Incoming, Link},
+    link::{self, Encrypt, Incoming, Link, RequestError},
     message::{AnyRequest, Dial, DialNetwork, Dialled, HandOver, HandedOver},
-    relay::{Counters, JoinEnd, join, relay},
+    relay::{Counters, JoinEnd, join, relay, reset_tcp},
 };
 use rustix::{
     cmsg_space,
@@ -85,7 +86,15 @@ impl Pair {
 async fn serve(mut incoming: Incoming, giver: Option<Giver>, target: SocketAddr) {
     let mut relays = JoinSet::new();
     while let Some(request) = incoming.next().await {
-        let connection = TcpStream::connect(target).await.unwrap();
+        let connection = match TcpStream::connect(target).await {
+            Ok(connection) => connection,
+            // A target may reset before the connection is known to stand.
+            Err(error) => {
+                let code = RefusalCode::Unreachable;
+                request.refuse(&Refusal::new(code, error.to_string()));
+                continue;
+            }
+        };
         match (request.request(), &giver) {
             (AnyRequest::HandOver(_), Some(giver)) => {
                 match giver.give(&connection, target.to_string()) {
@@ -100,7 +109,7 @@ async fn serve(mut incoming: Incoming, giver: Option<Giver>, target: SocketAddr)
                     relay(connection, stream, &Counters::default()).await;
                 });
             }
-            other => panic!("{other:?}"),
+            _ => request.refuse(&Refusal::new(RefusalCode::Unsupported, "no handover")),
         }
     }
 }
@@ -128,11 +137,16 @@ async fn every_program_sees_what_it_sees_directly() {
         while let Ok((client, _)) = front.accept().await {
             let (host, taker, ended) = (host.clone(), Arc::clone(&taker), ended.clone());
             connections.spawn(async move {
-                let dialled = dial(&host, Some(&taker), &target()).await.unwrap();
-                let Connection::Socket(target) = dialled else {
-                    panic!("{dialled:?}");
+                let end = match dial(&host, Some(&taker), &target()).await {
+                    Ok(Connection::Socket(target)) => {
+                        Some(join(client, target, &Counters::default()).await)
+                    }
+                    Err(DialError::Request(RequestError::Refused(_))) => {
+                        reset_tcp(client);
+                        None
+                    }
+                    other => panic!("{other:?}"),
                 };
-                let end = join(client, target, &Counters::default()).await;
                 ended.send(end).unwrap();
             });
         }
@@ -142,7 +156,9 @@ async fn every_program_sees_what_it_sees_directly() {
         let handed_over = play(scenario, entrance, &listener).await;
         assert_eq!(direct, handed_over, "{scenario:?}");
         let end = timeout(DEADLINE, ends.recv()).await;
-        let end = end.unwrap_or_else(|_| panic!("{scenario:?}: it goes on"));
+        let end = end
+            .unwrap_or_else(|_| panic!("{scenario:?}: it goes on"))
+            .unwrap();
         let clean = matches!(end, Some(JoinEnd::Finished));
         assert_eq!(clean, !scenario.is_abortive(), "{scenario:?}: {end:?}");
     }
