@@ -97,6 +97,16 @@ pub fn load(explicit: Option<&Path>, cwd: &Path, paths: &Paths) -> Result<Config
     Basis::new(source, cwd, paths.home())?.decide()
 }
 
+/// Reads `text` as what [`load`] would find at `path`, which is not touched.
+pub fn parse(text: &str, path: &Path, home: &Path) -> Result<Config, ConfigError> {
+    let source = SourceText {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    };
+    let directory = path.parent().unwrap_or(path);
+    Basis::new(Some(source), directory, home)?.decide()
+}
+
 impl Config {
     /// The named cluster, else the default one.
     pub fn cluster(

@@ -4,17 +4,13 @@ mod reports;
 mod reverse;
 mod specs;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{Basis, Config, ConfigError, Look, problem::SourceText};
+use super::{Basis, Config, ConfigError, Look, parse};
 
 /// Decides a file with this text that lies in `/p`.
 fn config(text: &str) -> Result<Config, ConfigError> {
-    let source = SourceText {
-        path: PathBuf::from("/p/lkc.toml"),
-        text: text.to_owned(),
-    };
-    Basis::new(Some(source), Path::new("/p/below"), Path::new("/home/u"))?.decide()
+    parse(text, Path::new("/p/lkc.toml"), Path::new("/home/u"))
 }
 
 /// Decides without a file.

@@ -125,14 +125,9 @@ impl Replies {
             }
             return Err(ended());
         }
-        let line = std::mem::take(&mut self.line);
-        match serde_json::from_slice(&line) {
-            Ok(Reply::Failed(failure)) => Err(failure.into()),
-            Ok(reply) => Ok(reply),
-            Err(error) => Err(CommandError::new(
-                Kind::Bug,
-                format!("a line of the daemon cannot be read: {error}"),
-            )),
+        match Reply::from_line(&std::mem::take(&mut self.line))? {
+            Reply::Failed(failure) => Err(failure.into()),
+            reply => Ok(reply),
         }
     }
 
@@ -140,6 +135,24 @@ impl Replies {
     async fn closed(&mut self) {
         let mut rest = [0; 512];
         while !matches!(self.reader.read(&mut rest).await, Ok(0) | Err(_)) {}
+    }
+}
+
+impl Reply {
+    /// Reads a line of the daemon.
+    ///
+    /// # Errors
+    /// `Bug` when it makes no sense.
+    pub fn from_line(line: &[u8]) -> Result<Self, CommandError> {
+        serde_json::from_slice(line).map_err(|error| {
+            CommandError::new(
+                Kind::Bug,
+                format!(
+                    "a line of the daemon cannot be read: {}",
+                    crate::sanitize::line(&error.to_string())
+                ),
+            )
+        })
     }
 }
 

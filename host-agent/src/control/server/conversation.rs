@@ -158,15 +158,23 @@ impl Conversation {
             }
             Ok(_) => return Ok(None),
         }
-        let call: Call = match serde_json::from_slice(&line) {
-            Ok(call) => call,
-            Err(error) => return Err(unreadable(&line, &error)),
-        };
+        Call::from_line(&line).map(Some)
+    }
+}
+
+impl Call {
+    /// Reads the line of a client.
+    ///
+    /// # Errors
+    /// `BadInput` when it makes no sense, `Version` when it is a client of another version, which
+    /// may only ask who the daemon is and end it.
+    pub fn from_line(line: &[u8]) -> Result<Self, Failure> {
+        let call: Self = serde_json::from_slice(line).map_err(|error| unreadable(line, &error))?;
         let any_version = matches!(call.request, Request::Daemon | Request::StopDaemon);
         if call.version != env!("CARGO_PKG_VERSION") && !any_version {
             return Err(other_version(&call.version));
         }
-        Ok(Some(call))
+        Ok(call)
     }
 }
 
@@ -297,7 +305,11 @@ fn nothing_said() -> Failure {
 fn bad_line(why: &str) -> Failure {
     Failure {
         kind: Kind::BadInput,
-        message: format!("the daemon cannot use the client's line: {why}"),
+        // The reason may quote the line.
+        message: format!(
+            "the daemon cannot use the client's line: {}",
+            crate::sanitize::line(why)
+        ),
         hints: Vec::new(),
         tail: Vec::new(),
     }
