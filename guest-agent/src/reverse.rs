@@ -195,7 +195,7 @@ struct Door {
 
 /// A connection with its places among those of its listener.
 struct Accepted {
-    tcp: TcpStream,
+    tcp: Unserved,
     place: OwnedSemaphorePermit,
     unanswered: OwnedSemaphorePermit,
 }
@@ -213,7 +213,7 @@ impl Door {
             match self.listener.accept().await {
                 Ok((tcp, _)) => {
                     return Ok(Accepted {
-                        tcp,
+                        tcp: Unserved(Some(tcp)),
                         place,
                         unanswered,
                     });
@@ -221,6 +221,31 @@ impl Door {
                 Err(error) if is_one_connections(&error) => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+}
+
+/// A connection that nobody serves yet: let go of, it is reset.
+struct Unserved(Option<TcpStream>);
+
+impl Unserved {
+    /// Waits until the client has reset it.
+    async fn given_up(&self) {
+        match &self.0 {
+            Some(tcp) => drop(tcp.ready(Interest::ERROR).await),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn take(mut self) -> Option<TcpStream> {
+        self.0.take()
+    }
+}
+
+impl Drop for Unserved {
+    fn drop(&mut self) {
+        if let Some(tcp) = self.0.take() {
+            reset_tcp(tcp);
         }
     }
 }
@@ -246,7 +271,7 @@ async fn bring(accepted: Accepted, link: Link, listen: u32) {
     let answer = tokio::select! {
         biased;
         answer = timeout(ARRIVE_DEADLINE, link.request(&arrival)) => answer,
-        _ = tcp.ready(Interest::ERROR) => {
+        () = tcp.given_up() => {
             tracing::debug!(listen, "a client gave up before the host had answered");
             return;
         }
@@ -254,8 +279,10 @@ async fn bring(accepted: Accepted, link: Link, listen: u32) {
     drop(unanswered);
     let why = match answer {
         Ok(Ok((_, stream))) => {
-            let end = relay(tcp, stream, &Counters::default()).await;
-            tracing::trace!(listen, %end, "connection ended");
+            if let Some(tcp) = tcp.take() {
+                let end = relay(tcp, stream, &Counters::default()).await;
+                tracing::trace!(listen, %end, "connection ended");
+            }
             drop(place);
             return;
         }
@@ -263,7 +290,6 @@ async fn bring(accepted: Accepted, link: Link, listen: u32) {
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {} s", ARRIVE_DEADLINE.as_secs()),
     };
-    reset_tcp(tcp);
     tracing::debug!(listen, why, "the host did not take a connection");
 }
 

@@ -9,7 +9,10 @@ use lkc_protocol::{
     message::{AnyRequest, Arrived},
     session,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::AbortHandle,
+};
 
 use super::*;
 
@@ -21,6 +24,8 @@ struct Bench {
     link: Link,
     incoming: Incoming,
     tasks: JoinSet<()>,
+    /// Ends the guest's part at once.
+    guest: AbortHandle,
 }
 
 impl Bench {
@@ -44,11 +49,12 @@ impl Bench {
         tasks.spawn(async move {
             guest_driver.run().await;
         });
-        tasks.spawn(serve(Listeners::new(guest_link, limits), requests));
+        let guest = tasks.spawn(serve(Listeners::new(guest_link, limits), requests));
         Self {
             link,
             incoming,
             tasks,
+            guest,
         }
     }
 
@@ -276,6 +282,21 @@ async fn all_ends_with_the_link_and_the_next_one_may_listen_again() {
         until_closed(address).await;
         bench.end().await;
     }
+}
+
+#[tokio::test]
+async fn an_agent_that_ends_resets_what_waits_and_what_stands() {
+    let mut bench = Bench::new(Limits::default()).await;
+    let address = free_address();
+    let _listener = bench.listen(address).await.unwrap();
+    let mut standing = connect(address).await;
+    let _stream = bench.take(address).await;
+    let mut waiting = connect(address).await;
+    let _arrival = bench.arrival().await;
+    bench.guest.abort();
+    reads_reset(&mut standing).await;
+    reads_reset(&mut waiting).await;
+    bench.end().await;
 }
 
 #[tokio::test]

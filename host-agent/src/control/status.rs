@@ -87,7 +87,8 @@ pub struct LinkStatus {
     pub detail: String,
     /// Connections made since the cluster came up.
     pub connects: u64,
-    /// Requests of the guest that were refused because nobody here had asked for what they bring.
+    /// Requests of the guest that were refused because nobody here had asked for what they bring,
+    /// since the daemon began to look after the cluster.
     #[serde(default)]
     pub denied: u64,
 }
@@ -177,6 +178,18 @@ pub struct ReverseStatus {
     pub received_bytes: u64,
     /// Why the guest does not listen, else the last failure, with its layer.
     pub last_error: Option<String>,
+}
+
+impl ReverseStatus {
+    /// The same where no link stands.
+    #[must_use]
+    pub fn closed(self) -> Self {
+        Self {
+            state: ForwardState::Closed,
+            last_error: None,
+            ..self
+        }
+    }
 }
 
 /// What a probe found: a connection through the forward's own listener that checks whether this

@@ -369,7 +369,7 @@ impl Cluster {
                 .iter()
                 .map(|one| self.forward_status(one))
                 .collect(),
-            reverse: self.reverse.iter().map(Reverse::status).collect(),
+            reverse: self.reverse_statuses(),
             kubeconfig: self.kubeconfig.clone(),
             kubeconfig_error: self.kubeconfig_error.clone(),
         };
@@ -397,6 +397,16 @@ impl Cluster {
             status.last_error = failed.map(|probe| probe.detail.clone());
         }
         status
+    }
+
+    /// A guest that is being stopped listens for nobody any more, whatever it told last.
+    fn reverse_statuses(&self) -> Vec<ReverseStatus> {
+        let linked = self.link_status().state == LinkState::Up;
+        let status = |reverse: &Reverse| {
+            let status = reverse.status();
+            if linked { status } else { status.closed() }
+        };
+        self.reverse.iter().map(status).collect()
     }
 
     fn knowledge(&self) -> Knowledge<'_> {

@@ -1,6 +1,10 @@
 //! Whatever happens in whatever order: no panic, no second machine, no stale Ready, no lost answer.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use lkc_protocol::message::{Change, Rung, RungState, RungStatus};
 use proptest::prelude::*;
@@ -10,7 +14,7 @@ use super::{
     *,
 };
 use crate::{
-    config::ClusterSpec,
+    config::{ClusterSpec, HostTarget, ReverseSpec},
     control::{ForwardState, Phase},
 };
 
@@ -19,6 +23,8 @@ enum Move {
     Up {
         index: u8,
         mtu: Option<u32>,
+        /// How many reverse forwards it has.
+        reverse: u16,
     },
     Down,
     Restart,
@@ -43,7 +49,8 @@ enum Move {
 
 fn moves() -> impl Strategy<Value = Move> {
     prop_oneof![
-        2 => (0..2_u8, prop_oneof![Just(None), Just(Some(1400))]).prop_map(|(index, mtu)| Move::Up { index, mtu }),
+        2 => (0..2_u8, prop_oneof![Just(None), Just(Some(1400))], 0..3_u16)
+            .prop_map(|(index, mtu, reverse)| Move::Up { index, mtu, reverse }),
         1 => Just(Move::Down),
         1 => Just(Move::Restart),
         1 => Just(Move::Delete),
@@ -110,7 +117,6 @@ impl World {
                 | Task::ConnectNow
                 | Task::Disconnect
                 | Task::Watch { .. }
-                | Task::ListenInGuest { .. }
                 | Task::FollowKubeconfig { .. }
                 | Task::ProbeApi { .. }
                 | Task::ProbeNow
@@ -137,6 +143,13 @@ impl World {
             prop_assert!(has_link || first_not_ready <= 1, "ready without a link");
             if view.status.phase == Phase::Down {
                 prop_assert!(!view.status.machine.running);
+            }
+            for reverse in &view.status.reverse {
+                prop_assert!(
+                    reverse.state == ForwardState::Closed || has_link,
+                    "{} without a link",
+                    reverse.name
+                );
             }
             for forward in &view.status.forwards {
                 let listens = self.bound.iter().any(|known| known.name == forward.name);
@@ -198,6 +211,12 @@ impl World {
                 link,
                 failure: wrong(),
             },
+            (Task::ListenInGuest { link, spec }, well) => Report::ReverseForward {
+                link,
+                // One of another time, if this one has none.
+                spec: spec.reverse.first().cloned().unwrap_or(leads_back(7)),
+                error: (!well).then(|| "agent: in use".to_owned()),
+            },
             (Task::RemoveFiles(_), true) => Report::FilesRemoved,
             (Task::RemoveFiles(_), false) => Report::RemoveFailed(wrong()),
             (other, _) => unreachable!("{other:?} does not report"),
@@ -215,8 +234,13 @@ impl World {
             ..spec("k3s-dev", 0).forwards.remove(0)
         };
         let request = match step {
-            Move::Up { index, mtu } => ClusterRequest::Up(Box::new(ClusterSpec {
+            Move::Up {
+                index,
                 mtu,
+                reverse,
+            } => ClusterRequest::Up(Box::new(ClusterSpec {
+                mtu,
+                reverse: (0..reverse).map(leads_back).collect(),
                 ..spec("k3s-dev", index)
             })),
             Move::Down => ClusterRequest::Down(cluster),
@@ -280,6 +304,15 @@ impl World {
             ticket: self.asked,
             request,
         })
+    }
+}
+
+fn leads_back(number: u16) -> ReverseSpec {
+    ReverseSpec {
+        name: format!("reverse-{number}"),
+        bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        guest_port: 5000 + number,
+        target: HostTarget::Unix("/run/x.sock".into()),
     }
 }
 

@@ -244,10 +244,18 @@ impl Cluster {
             None => {
                 let (name, key) = (&self.spec.name, sanitize::line(key));
                 let message = format!("cluster {name} has no forward {key}");
+                let leads_back = self.reverse.iter().any(|reverse| reverse.spec.name == key);
+                let hint = if leads_back {
+                    format!(
+                        "{key} is a reverse forward: take it out of lkc.toml and run `lkc-host up {name}`"
+                    )
+                } else {
+                    "`lkc-host status` lists the forwards".to_owned()
+                };
                 let failure = Failure {
                     kind: Kind::NotFound,
                     message,
-                    hints: vec!["`lkc-host status` lists the forwards".to_owned()],
+                    hints: vec![hint],
                     tail: Vec::new(),
                 };
                 steps.answer(ticket, Err(failure));

@@ -157,6 +157,18 @@ fn one_that_failed_is_shown_and_does_not_keep_the_cluster_down() {
 }
 
 #[test]
+fn removing_one_as_if_it_were_a_forward_says_how_it_is_done() {
+    let mut bench = up_with(&[reverse("registry", 5000)]);
+    let remove = ClusterRequest::RemoveForward(name(), "registry".to_owned());
+    let failure = bench.request(remove).unwrap().unwrap_err();
+    assert_eq!(failure.kind, Kind::NotFound);
+    assert_eq!(
+        failure.hints,
+        ["registry is a reverse forward: take it out of lkc.toml and run `lkc-host up k3s-dev`"]
+    );
+}
+
+#[test]
 fn they_change_while_the_cluster_runs() {
     let (registry, model) = (reverse("registry", 5000), reverse("model", 11_434));
     let mut bench = up_with(std::slice::from_ref(&registry));
