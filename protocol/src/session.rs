@@ -16,6 +16,7 @@ mod inbound;
 mod limits;
 mod stream;
 mod transmit;
+mod windows;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -34,6 +35,7 @@ use crate::{
 };
 use limits::RateLimit;
 use stream::{Phase, Stream};
+use windows::Windows;
 
 /// What happened on a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +123,7 @@ pub struct Session {
     next_id: Option<u32>,
     last_peer_id: u32,
     unanswered: usize,
-    granted: usize,
+    windows: Windows,
     /// Control frames to send, in order. Bounded by the streams that there can be, except for
     /// refusals, which [`Limits::max_pending_control`] bounds.
     control: VecDeque<Bytes>,
@@ -157,7 +159,7 @@ impl Session {
             }),
             last_peer_id: 0,
             unanswered: 0,
-            granted: 0,
+            windows: Windows::default(),
             control: VecDeque::new(),
             control_bytes: 0,
             pong: None,
@@ -182,7 +184,7 @@ impl Session {
     /// Bytes that the peer may have in our memory at once: the sum of the windows.
     #[must_use]
     pub const fn promised(&self) -> usize {
-        self.granted
+        self.windows.promised()
     }
 
     /// The window of a stream that is not over, in bytes.
@@ -255,8 +257,9 @@ impl Session {
         let id = self.next_id.ok_or(OpenError::Closed)?;
         self.next_id = id.checked_add(2);
         let stream = StreamId(id);
-        let window = self.grant_window();
-        self.streams.insert(stream, Stream::opening(window));
+        let window = self.windows.first(&self.limits);
+        self.streams
+            .insert(stream, Stream::opening(window, self.last_heard));
         self.opened_by_us += 1;
         self.push_control(frame::encode(
             Kind::Open,
@@ -268,16 +271,15 @@ impl Session {
 
     /// Accepts a stream that the peer opened. Nothing happens when it is over already.
     pub fn accept(&mut self, id: StreamId, answer: &[u8]) {
-        let window = self.grant_window();
         let Some(stream) = self
             .streams
             .get_mut(&id)
             .filter(|stream| stream.phase == Phase::Unanswered)
         else {
-            self.granted -= window;
             return;
         };
-        stream.accept(window);
+        let window = self.windows.first(&self.limits);
+        stream.accept(window, self.last_heard);
         self.unanswered -= 1;
         self.push_control(frame::encode(
             Kind::Accept,
@@ -470,18 +472,23 @@ impl Session {
         matches!((self.role, odd), (Role::Host, true) | (Role::Guest, false))
     }
 
-    /// Windows shrink as the bytes promised to the peer approach the budget, so that ten thousand
-    /// streams cost what their number costs and not ten thousand full windows.
-    fn grant_window(&mut self) -> usize {
-        let left = self.limits.window_budget.saturating_sub(self.granted);
-        let window = (left / 16).clamp(limits::MIN_WINDOW, self.limits.window);
-        self.granted += window;
-        window
-    }
-
     fn give_credit(&mut self, id: StreamId) {
-        let credit = self.streams.get_mut(&id).and_then(Stream::take_credit);
-        if let Some(credit) = credit {
+        let streams = self.streams.len();
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        let Some(consumed) = stream.credit_due() else {
+            return;
+        };
+        // What is read now came a moment ago: the time of the last bytes is near enough.
+        let now = self.last_heard;
+        let kept_up = stream.kept_up(now);
+        let window = stream.window();
+        let next = self
+            .windows
+            .next(&self.limits, window, consumed, kept_up, streams);
+        let credit = stream.give_credit(next, now);
+        if credit > 0 {
             let payload = window_bytes(credit);
             self.push_control(frame::encode(Kind::Credit, id, &[&payload]));
         }
@@ -489,7 +496,7 @@ impl Session {
 
     fn forget(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.remove(&id) {
-            self.granted = self.granted.saturating_sub(stream.window());
+            self.windows.give_back(stream.window());
             if stream.phase == Phase::Unanswered {
                 self.unanswered -= 1;
             }

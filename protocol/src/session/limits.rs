@@ -2,9 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-/// Smallest window of a stream in bytes: a full TLS record of the Kubernetes API fits.
-pub(super) const MIN_WINDOW: usize = 16 * 1024;
-
 /// Largest credit that a stream can hold, in bytes. More than any link's bandwidth times delay
 /// that we meet, and far from overflow.
 pub(super) const MAX_WINDOW: usize = 64 * 1024 * 1024;
@@ -22,9 +19,15 @@ pub struct Limits {
     /// Longest payload of a data frame that we send, in bytes: what a small write waits for at
     /// most, per stream that moves gigabytes.
     pub data_frame: usize,
-    /// Window of a stream in bytes while there is room.
+    /// Window of a stream in bytes when there is no room. With as many streams as there may be it
+    /// comes to another budget, so that a peer never has more than two in our memory.
+    pub min_window: usize,
+    /// Window of a new stream in bytes: most answers fit, and a thousand idle ones leave room.
+    pub first_window: usize,
+    /// Largest window in bytes, of a stream whose reader keeps up. Larger ones made no stream of
+    /// ours faster, and left the cache.
     pub window: usize,
-    /// Bytes of window promised to the peer before windows shrink to 16 KiB.
+    /// Bytes of window that are promised to the peer before new streams get the smallest.
     pub window_budget: usize,
     /// Bytes that a stream queues for sending before a write has to wait.
     pub send_buffer: usize,
@@ -51,6 +54,8 @@ impl Default for Limits {
             max_unanswered: 1024,
             max_frame: 1024 * 1024,
             data_frame: 64 * 1024,
+            min_window: 4 * 1024,
+            first_window: 256 * 1024,
             window: 1024 * 1024,
             window_budget: 64 * 1024 * 1024,
             send_buffer: 256 * 1024,

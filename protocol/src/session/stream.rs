@@ -1,10 +1,10 @@
 //! One stream: what it holds in each direction, its credit, its half-closes and its reset.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Read, Write, limits::MAX_WINDOW};
+use super::{Read, Write, limits::MAX_WINDOW, windows::MOMENT};
 use crate::error::{GoAwayCode, ResetCode};
 
 /// Chunks below this many bytes are copied out of the carrier's read buffer. A slice keeps the
@@ -68,20 +68,27 @@ struct Incoming {
     credit: usize,
     /// Bytes consumed and not given back yet.
     consumed: usize,
+    /// When the reader began to read a window's worth, and how much of it is given back.
+    began: Option<Instant>,
+    given_back: usize,
+    /// Whether nothing was left to read at some time since then.
+    emptied: bool,
     finished: bool,
     end_read: bool,
 }
 
 impl Stream {
-    pub(super) fn opening(window: usize) -> Self {
-        Self::new(Phase::Opening, 0, window)
+    pub(super) fn opening(window: usize, now: Instant) -> Self {
+        let mut stream = Self::new(Phase::Opening, 0);
+        stream.promise(window, now);
+        stream
     }
 
     pub(super) fn unanswered(credit: usize) -> Self {
-        Self::new(Phase::Unanswered, credit, 0)
+        Self::new(Phase::Unanswered, credit)
     }
 
-    fn new(phase: Phase, credit: usize, window: usize) -> Self {
+    fn new(phase: Phase, credit: usize) -> Self {
         Self {
             phase,
             ready: false,
@@ -89,11 +96,7 @@ impl Stream {
                 credit,
                 ..Outgoing::default()
             },
-            incoming: Incoming {
-                window,
-                credit: window,
-                ..Incoming::default()
-            },
+            incoming: Incoming::default(),
             reset: None,
             detached: false,
         }
@@ -112,9 +115,15 @@ impl Stream {
     }
 
     /// We accept it and promise `window`.
-    pub(super) const fn accept(&mut self, window: usize) {
+    pub(super) const fn accept(&mut self, window: usize, now: Instant) {
         self.phase = Phase::Open;
-        (self.incoming.window, self.incoming.credit) = (window, window);
+        self.promise(window, now);
+    }
+
+    const fn promise(&mut self, window: usize, now: Instant) {
+        let incoming = &mut self.incoming;
+        (incoming.window, incoming.credit) = (window, window);
+        incoming.began = Some(now);
     }
 
     /// The peer accepts it and promises `window`.
@@ -199,6 +208,7 @@ impl Stream {
             .unwrap_or_else(|| incoming.tail.split().freeze());
         if !next.is_empty() {
             incoming.consumed += next.len();
+            incoming.emptied |= incoming.queue.is_empty() && incoming.tail.is_empty();
             return Read::Data(next);
         }
         if self.incoming.finished {
@@ -208,16 +218,40 @@ impl Stream {
         Read::Blocked
     }
 
-    /// Credit to give back: in halves of the window, so that it costs few frames.
-    pub(super) const fn take_credit(&mut self) -> Option<usize> {
-        let incoming = &mut self.incoming;
+    /// Bytes to give back: in halves of the window, so that it costs few frames.
+    pub(super) const fn credit_due(&self) -> Option<usize> {
+        let incoming = &self.incoming;
         if incoming.finished || self.reset.is_some() || incoming.consumed * 2 < incoming.window {
             return None;
         }
-        let count = incoming.consumed;
-        incoming.consumed = 0;
+        Some(incoming.consumed)
+    }
+
+    /// Whether a window's worth is read with what is to be given back now, and was read in a
+    /// moment by a reader that had read everything.
+    pub(super) fn kept_up(&self, now: Instant) -> bool {
+        let incoming = &self.incoming;
+        let quick = |began| now.saturating_duration_since(began) <= MOMENT;
+        incoming.given_back + incoming.consumed >= incoming.window
+            && incoming.began.is_some_and(quick)
+            && incoming.emptied
+            && !self.detached
+    }
+
+    /// Gives back what was consumed with a window that is `window` bytes from now on; the credit
+    /// for it.
+    pub(super) fn give_credit(&mut self, window: usize, now: Instant) -> usize {
+        let incoming = &mut self.incoming;
+        let count = (incoming.consumed + window).saturating_sub(incoming.window);
+        incoming.given_back += incoming.consumed;
+        if incoming.given_back >= incoming.window {
+            incoming.began = Some(now);
+            incoming.given_back = 0;
+            incoming.emptied = incoming.queue.is_empty() && incoming.tail.is_empty();
+        }
+        (incoming.consumed, incoming.window) = (0, window);
         incoming.credit += count;
-        Some(count)
+        count
     }
 
     pub(super) fn write(&mut self, bytes: Bytes, limit: usize) -> Write {

@@ -39,8 +39,8 @@ impl Scenario {
         let longest_move = random.of(&[7, 1000, 100_000, 1 << 20]);
         let limits = [(); 2].map(|()| limits(random));
         // A run in tiny pieces is short, so that every run takes about as long.
-        let frame = limits.map(|limits| limits.max_frame.min(limits.data_frame) * 8);
-        let bounds = [capacity, back.capacity, longest_move, frame[0], frame[1]];
+        let piece = limits.map(|it| it.max_frame.min(it.data_frame).min(it.min_window) * 8);
+        let bounds = [capacity, back.capacity, longest_move, piece[0], piece[1]];
         let narrowest = bounds.into_iter().min().unwrap_or(1);
         let most = (narrowest * 50).clamp(100, 150_000);
         let mood = Mood::new(random, most, longest_move);
@@ -65,6 +65,8 @@ fn limits(random: &mut Random) -> Limits {
         max_unanswered: 1 + random.below(12),
         max_frame: random.of(&[16, 1000, 65_536, 1 << 20]),
         data_frame: random.of(&[10, 1000, 16_384, 65_536]),
+        min_window: random.of(&[64, 500, 4096, 16_384]).min(window),
+        first_window: random.of(&[1000, 16_384, window]),
         window,
         window_budget: random.of(&[0, 100_000, 1 << 20, 64 << 20]),
         send_buffer: random.of(&[1, 1000, 65_536, 256 * 1024]),

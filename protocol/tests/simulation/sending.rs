@@ -204,11 +204,8 @@ impl Model {
                 count += 1;
             }
         }
-        let most = self.limits.window_budget + count * SMALLEST_WINDOW;
+        let most = self.limits.window_budget + count * self.limits.min_window;
         check!(sum <= most, "{sum} bytes promised on {count} streams");
         Ok(())
     }
 }
-
-/// What a stream is promised when there is no room.
-const SMALLEST_WINDOW: usize = 16 * 1024;

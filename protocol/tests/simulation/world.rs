@@ -275,6 +275,13 @@ impl World {
                 "{end:?}: ended is {} at {now:?}",
                 session.is_ended()
             );
+            let windows = |&id| session.window(id).unwrap_or(0);
+            let sum: usize = model.sides.keys().map(windows).sum();
+            check!(
+                session.promised() == sum,
+                "{end:?}: {} bytes promised, and windows of {sum}",
+                session.promised()
+            );
             let due = session.poll_timeout().map(|(due, _)| due - start);
             check!(
                 due == model.due(),

@@ -282,7 +282,7 @@ impl World {
             assert_eq!(
                 (
                     session.stream_count(),
-                    session.granted,
+                    session.promised(),
                     session.unanswered,
                     session.opened_by_us
                 ),
