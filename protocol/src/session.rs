@@ -123,11 +123,14 @@ pub struct Session {
     next_id: Option<u32>,
     last_peer_id: u32,
     unanswered: usize,
+    /// Bytes of the requests that wait for their answer.
+    unanswered_bytes: usize,
     windows: Windows,
-    /// Control frames to send, in order. Bounded by the streams that there can be, except for
-    /// refusals, which [`Limits::max_pending_control`] bounds.
+    /// Control frames to send, in order. What the peer makes us say by opening streams is bounded
+    /// by [`Limits::max_pending_control`], the rest by the streams that there can be.
     control: VecDeque<Bytes>,
-    control_bytes: usize,
+    /// Bytes of those about streams that the peer opened.
+    answer_bytes: usize,
     pong: Option<[u8; 8]>,
     /// Streams with something to send, each at most once, in turn.
     ready: VecDeque<StreamId>,
@@ -159,9 +162,10 @@ impl Session {
             }),
             last_peer_id: 0,
             unanswered: 0,
+            unanswered_bytes: 0,
             windows: Windows::default(),
             control: VecDeque::new(),
-            control_bytes: 0,
+            answer_bytes: 0,
             pong: None,
             ready: VecDeque::new(),
             events: VecDeque::new(),
@@ -278,9 +282,14 @@ impl Session {
         else {
             return;
         };
+        self.unanswered -= 1;
+        self.unanswered_bytes -= stream.request;
+        if stream.reset_by_peer().is_some() {
+            stream.phase = Phase::Open;
+            return;
+        }
         let window = self.windows.first(&self.limits);
         stream.accept(window, self.last_heard);
-        self.unanswered -= 1;
         self.push_control(frame::encode(
             Kind::Accept,
             id,
@@ -291,12 +300,16 @@ impl Session {
 
     /// Refuses a stream that the peer opened. Nothing happens when it is over already.
     pub fn refuse(&mut self, id: StreamId, refusal: &Refusal) {
-        if self
+        let Some(stream) = self
             .streams
             .get(&id)
-            .is_some_and(|stream| stream.phase == Phase::Unanswered)
-        {
-            self.forget(id);
+            .filter(|stream| stream.phase == Phase::Unanswered)
+        else {
+            return;
+        };
+        let over = stream.reset_by_peer().is_some();
+        self.forget(id);
+        if !over {
             let code = refusal.code.number();
             self.push_control(frame::encode_reason(Kind::Refuse, id, code, &refusal.text));
         }
@@ -397,6 +410,7 @@ impl Session {
     pub fn end(&mut self) {
         self.ended = true;
         self.control.clear();
+        self.answer_bytes = 0;
         self.pong = None;
         self.ready.clear();
         let mut abandoned = Vec::new();
@@ -428,7 +442,9 @@ impl Session {
             let Some(frame) = self.control.pop_front() else {
                 break;
             };
-            self.control_bytes = self.control_bytes.saturating_sub(frame.len());
+            if self.is_answer(&frame) {
+                self.answer_bytes -= frame.len();
+            }
             transmit.push(frame);
         }
         while !transmit.is_full() {
@@ -499,6 +515,7 @@ impl Session {
             self.windows.give_back(stream.window());
             if stream.phase == Phase::Unanswered {
                 self.unanswered -= 1;
+                self.unanswered_bytes -= stream.request;
             }
             if self.is_ours(id) {
                 self.opened_by_us -= 1;
@@ -516,9 +533,17 @@ impl Session {
         }
     }
 
+    /// Whether a frame that we send is about a stream that the peer opened.
+    fn is_answer(&self, frame: &Bytes) -> bool {
+        let stream = frame.first_chunk().map_or(0, |id| u32::from_be_bytes(*id));
+        stream != StreamId::LINK.0 && !self.is_ours(StreamId(stream))
+    }
+
     fn push_control(&mut self, frame: Bytes) {
         if !self.ended {
-            self.control_bytes += frame.len();
+            if self.is_answer(&frame) {
+                self.answer_bytes += frame.len();
+            }
             self.control.push_back(frame);
         }
     }

@@ -161,7 +161,9 @@ impl Session {
                     refusal,
                 });
             }
-            Phase::Unanswered => self.forget(id),
+            // It counts until somebody has looked at its request, or opening and resetting would
+            // heap up requests.
+            Phase::Unanswered => {}
             Phase::Open if stream.is_detached() => self.forget(id),
             Phase::Open => {
                 self.events.push_back(Event::Readable(id));
@@ -187,24 +189,34 @@ impl Session {
         if window > limits::MAX_WINDOW {
             return Err(broken(GoAwayCode::CreditOverflow, id));
         }
-        let theirs = self.streams.len() - self.opened_by_us;
-        if theirs >= self.limits.max_streams || self.unanswered >= self.limits.max_unanswered {
-            if self.control_bytes > self.limits.max_pending_control {
-                // It asks and does not read the answers.
-                return Err(broken(GoAwayCode::TooManyOpens, id));
-            }
+        if self.answer_bytes > self.limits.max_pending_control {
+            // It asks and does not read the answers.
+            return Err(broken(GoAwayCode::TooManyOpens, id));
+        }
+        if self.is_busy(payload.len()) {
             let text = "as many streams as this end allows are open or waiting";
             let code = RefusalCode::Busy.number();
             self.push_control(frame::encode_reason(Kind::Refuse, id, code, text));
             return Ok(());
         }
         self.unanswered += 1;
-        self.streams.insert(id, Stream::unanswered(window));
+        self.unanswered_bytes += payload.len();
+        self.streams
+            .insert(id, Stream::unanswered(window, payload.len()));
         self.events.push_back(Event::Opened {
             stream: id,
             request: payload,
         });
         Ok(())
+    }
+
+    /// Whether another stream with a request of `length` bytes is too much.
+    fn is_busy(&self, length: usize) -> bool {
+        let limits = &self.limits;
+        self.streams.len() - self.opened_by_us >= limits.max_streams
+            || self.unanswered >= limits.max_unanswered
+            || self.unanswered_bytes + length > limits.max_unanswered_bytes
+            || self.answer_bytes > limits.max_pending_control / 2
     }
 
     /// Checks a data frame against the stream's credit before any of it is taken.

@@ -14,6 +14,9 @@ pub struct Limits {
     pub max_streams: usize,
     /// Streams of the peer that may wait for their answer at once.
     pub max_unanswered: usize,
+    /// Bytes of requests that may wait for their answer at once; a decoded one takes up to some
+    /// twenty times as much.
+    pub max_unanswered_bytes: usize,
     /// Longest payload of a data frame that we take, in bytes.
     pub max_frame: usize,
     /// Longest payload of a data frame that we send, in bytes: what a small write waits for at
@@ -32,7 +35,7 @@ pub struct Limits {
     /// Bytes that a stream queues for sending before a write has to wait.
     pub send_buffer: usize,
     /// Bytes of answers that may wait for the peer to read them, before an end that asks on and
-    /// does not read is cut off.
+    /// does not read is cut off. From half of it on new requests are refused.
     pub max_pending_control: usize,
     /// Streams that the peer may open per second. Several times what two cores can serve, so only
     /// a flood meets it.
@@ -52,6 +55,7 @@ impl Default for Limits {
         Self {
             max_streams: 16_384,
             max_unanswered: 1024,
+            max_unanswered_bytes: 1024 * 1024,
             max_frame: 1024 * 1024,
             data_frame: 64 * 1024,
             min_window: 4 * 1024,

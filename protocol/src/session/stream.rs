@@ -30,6 +30,8 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) phase: Phase,
+    /// Bytes of the request that the peer opened it with.
+    pub(super) request: usize,
     /// Whether it is in the session's queue of streams with something to send.
     pub(super) ready: bool,
     outgoing: Outgoing,
@@ -84,13 +86,16 @@ impl Stream {
         stream
     }
 
-    pub(super) fn unanswered(credit: usize) -> Self {
-        Self::new(Phase::Unanswered, credit)
+    pub(super) fn unanswered(credit: usize, request: usize) -> Self {
+        let mut stream = Self::new(Phase::Unanswered, credit);
+        stream.request = request;
+        stream
     }
 
     fn new(phase: Phase, credit: usize) -> Self {
         Self {
             phase,
+            request: 0,
             ready: false,
             outgoing: Outgoing {
                 credit,

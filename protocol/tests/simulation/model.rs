@@ -132,17 +132,21 @@ impl Model {
     pub(crate) fn accept(&mut self, id: StreamId) {
         if let Some(side) = self.live(id).filter(|side| side.phase == Phase::Unanswered) {
             side.phase = Phase::Open;
-            self.must_send(Kind::Accept, id, content::answer(id).to_vec());
-            self.look(id);
+            if side.reset.is_none() {
+                self.must_send(Kind::Accept, id, content::answer(id).to_vec());
+                self.look(id);
+            }
         }
     }
 
     pub(crate) fn refuse(&mut self, id: StreamId, refusal: &Refusal) {
         if let Some(side) = self.live(id).filter(|side| side.phase == Phase::Unanswered) {
             side.phase = Phase::Gone;
-            let code = refusal.code.number().to_be_bytes();
-            let payload = [&code[..], refusal.text.as_bytes()].concat();
-            self.must_send(Kind::Refuse, id, payload);
+            if side.reset.is_none() {
+                let code = refusal.code.number().to_be_bytes();
+                let payload = [&code[..], refusal.text.as_bytes()].concat();
+                self.must_send(Kind::Refuse, id, payload);
+            }
         }
     }
 

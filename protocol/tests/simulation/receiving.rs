@@ -10,6 +10,7 @@ use lkc_protocol::{
 };
 
 use crate::{
+    content,
     model::{Model, Phase, Side},
     wire::{Seen, code, number},
 };
@@ -90,7 +91,12 @@ impl Model {
     fn received_open(&mut self, id: StreamId, payload: &[u8]) {
         let unanswered = |side: &&Side| side.phase == Phase::Unanswered;
         let waiting = self.sides.values().filter(unanswered).count();
-        if self.count(false) >= self.limits.max_streams || waiting >= self.limits.max_unanswered {
+        let requests = self.sides.iter().filter(|(_, side)| unanswered(side));
+        let bytes: usize = requests.map(|(&id, _)| content::request(id).len()).sum();
+        if self.count(false) >= self.limits.max_streams
+            || waiting >= self.limits.max_unanswered
+            || bytes + payload.len() - 4 > self.limits.max_unanswered_bytes
+        {
             self.sides.insert(id, Side::new(Phase::Gone, 0));
             let code = RefusalCode::Busy.number().to_be_bytes().to_vec();
             return self.must_send(Kind::Refuse, id, code);
@@ -121,8 +127,7 @@ impl Model {
                 let words = "the stream was reset before its request was answered";
                 self.received_refusal(id, Refusal::new(RefusalCode::Failed, words));
             }
-            Phase::Unanswered => side.phase = Phase::Gone,
-            Phase::Open | Phase::Gone => side.forget_if_over(),
+            Phase::Unanswered | Phase::Open | Phase::Gone => side.forget_if_over(),
         }
     }
 }

@@ -63,6 +63,7 @@ fn limits(random: &mut Random) -> Limits {
     Limits {
         max_streams: 1 + random.below(30),
         max_unanswered: 1 + random.below(12),
+        max_unanswered_bytes: random.of(&[50, 100, 1 << 20]),
         max_frame: random.of(&[16, 1000, 65_536, 1 << 20]),
         data_frame: random.of(&[10, 1000, 16_384, 65_536]),
         min_window: random.of(&[64, 500, 4096, 16_384]).min(window),
