@@ -178,7 +178,8 @@ impl Stream {
             incoming.tail.extend_from_slice(&bytes);
         } else {
             if !incoming.tail.is_empty() {
-                incoming.queue.push_back(incoming.tail.split().freeze());
+                let tail = std::mem::take(&mut incoming.tail);
+                incoming.queue.push_back(tail.freeze());
             }
             incoming.queue.push_back(bytes);
         }
@@ -210,7 +211,8 @@ impl Stream {
         let next = incoming
             .queue
             .pop_front()
-            .unwrap_or_else(|| incoming.tail.split().freeze());
+            // Taken whole: a stream with nothing to read holds no buffer.
+            .unwrap_or_else(|| std::mem::take(&mut incoming.tail).freeze());
         if !next.is_empty() {
             incoming.consumed += next.len();
             incoming.emptied |= incoming.queue.is_empty() && incoming.tail.is_empty();
