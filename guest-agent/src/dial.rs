@@ -4,6 +4,8 @@
 //! guest reaches. So the policy is applied to addresses, after a name is resolved, and the
 //! connection is made to exactly the address that passed.
 
+pub mod datagrams;
+
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -15,7 +17,7 @@ use lkc_protocol::{
     message::Dial,
 };
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::{TcpStream, UdpSocket, lookup_host},
     time::timeout,
 };
 
@@ -109,6 +111,54 @@ fn is_link_local(address: IpAddr) -> bool {
 /// # Errors
 /// A refusal to hand to the host: `Invalid`, `Unresolved`, `Denied`, `Unreachable` or `Timeout`.
 pub async fn dial(request: &Dial, policy: &Policy) -> Result<(TcpStream, SocketAddr), Refusal> {
+    first_of(request, policy, |address| async move {
+        match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(unreachable(address, &error)),
+            Err(_) => {
+                let text = format!(
+                    "{address} did not answer within {} s",
+                    CONNECT_DEADLINE.as_secs()
+                );
+                Err(Refusal::new(RefusalCode::Timeout, text))
+            }
+        }
+    })
+    .await
+}
+
+/// Makes a UDP socket that is connected to the target, which hears nothing of it. Of several
+/// addresses it is the first that a route leads to.
+///
+/// # Errors
+/// A refusal to hand to the host: `Invalid`, `Unresolved`, `Denied` or `Unreachable`.
+pub async fn dial_udp(request: &Dial, policy: &Policy) -> Result<(UdpSocket, SocketAddr), Refusal> {
+    first_of(request, policy, |address| async move {
+        let any: IpAddr = match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let connected = async {
+            let socket = UdpSocket::bind((any, 0)).await?;
+            socket.connect(address).await?;
+            Ok(socket)
+        };
+        connected
+            .await
+            .map_err(|error| unreachable(address, &error))
+    })
+    .await
+}
+
+/// The first address of the target that the policy permits and that can be connected to.
+async fn first_of<C, F>(
+    request: &Dial,
+    policy: &Policy,
+    connect: impl Fn(SocketAddr) -> F,
+) -> Result<(C, SocketAddr), Refusal>
+where
+    F: Future<Output = Result<C, Refusal>>,
+{
     let addresses = resolve(request).await?;
     let permitted: Vec<_> = addresses
         .iter()
@@ -126,16 +176,9 @@ pub async fn dial(request: &Dial, policy: &Policy) -> Result<(TcpStream, SocketA
     }
     let mut last = Refusal::new(RefusalCode::Unreachable, "no address to try");
     for address in permitted {
-        match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
-            Ok(Ok(connection)) => return Ok((connection, address)),
-            Ok(Err(error)) => last = unreachable(address, &error),
-            Err(_) => {
-                let text = format!(
-                    "{address} did not answer within {} s",
-                    CONNECT_DEADLINE.as_secs()
-                );
-                last = Refusal::new(RefusalCode::Timeout, text);
-            }
+        match connect(address).await {
+            Ok(connection) => return Ok((connection, address)),
+            Err(refusal) => last = refusal,
         }
     }
     Err(last)

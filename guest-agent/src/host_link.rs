@@ -1,7 +1,7 @@
 //! One connected host: each of its requests becomes a task that ends with the link.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -13,9 +13,9 @@ use lkc_protocol::{
     handover::Giver,
     link::{Driver, Incoming, IncomingRequest, Link, LinkEnd, Stream, StreamError},
     message::{
-        AnyRequest, ApplyNetwork, ConfigureK3s, Dial, Dialled, HandOver, Info, InfoAnswer,
-        Kubeconfig, KubeconfigAnswer, LogSource, Logs, LogsAnswer, Shutdown, ShutdownAnswer, Watch,
-        WatchAnswer, WatchObject, WatchObjectAnswer,
+        AnyRequest, ApplyNetwork, ConfigureK3s, Dial, DialNetwork, Dialled, HandOver, Info,
+        InfoAnswer, Kubeconfig, KubeconfigAnswer, LogSource, Logs, LogsAnswer, Shutdown,
+        ShutdownAnswer, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
     },
     relay::{Counters, relay},
 };
@@ -313,24 +313,46 @@ async fn kubeconfig(mut stream: Stream, guest: &Guest) {
 }
 
 async fn connect(request: IncomingRequest, target: &Dial, guest: &Guest) {
-    match dial::dial(target, &guest.policy(target).await).await {
-        Ok((connection, address)) => {
-            let stream = request.accept::<Dial>(&Dialled {
-                address: address.to_string(),
-            });
-            let end = relay(connection, stream, &Counters::default()).await;
-            tracing::trace!(%address, %end, "connection ended");
-        }
-        Err(refusal) => {
-            tracing::debug!(target = target.host, port = target.port, %refusal, "dial refused");
-            request.refuse(&refusal);
-        }
+    let policy = guest.policy(target).await;
+    match target.network {
+        DialNetwork::Tcp => match dial::dial(target, &policy).await {
+            Ok((connection, address)) => {
+                let stream = request.accept::<Dial>(&dialled(address));
+                let end = relay(connection, stream, &Counters::default()).await;
+                tracing::trace!(%address, %end, "connection ended");
+            }
+            Err(refusal) => refuse_dial(request, target, &refusal),
+        },
+        DialNetwork::Udp => match dial::dial_udp(target, &policy).await {
+            Ok((socket, address)) => {
+                let stream = request.accept::<Dial>(&dialled(address));
+                let end = dial::datagrams::relay(&socket, &stream).await;
+                tracing::trace!(%address, end = describe(&end), "datagrams ended");
+            }
+            Err(refusal) => refuse_dial(request, target, &refusal),
+        },
     }
+}
+
+fn dialled(address: SocketAddr) -> Dialled {
+    let address = address.to_string();
+    Dialled { address }
+}
+
+fn refuse_dial(request: IncomingRequest, target: &Dial, refusal: &Refusal) {
+    let Dial {
+        network,
+        host,
+        port,
+    } = target;
+    tracing::debug!(%network, host, port, %refusal, "dial refused");
+    request.refuse(refusal);
 }
 
 /// Connects as for a stream, and gives the connection to the host.
 async fn hand_over(request: IncomingRequest, target: &Dial, guest: &Guest) {
-    let Some(giver) = &guest.giver else {
+    let giver = guest.giver.as_ref();
+    let Some(giver) = giver.filter(|_| target.network == DialNetwork::Tcp) else {
         let text = "this link hands no connections over";
         return request.refuse(&Refusal::new(RefusalCode::Unsupported, text));
     };
@@ -340,10 +362,7 @@ async fn hand_over(request: IncomingRequest, target: &Dial, guest: &Guest) {
     };
     match given {
         Ok(answer) => request.answer::<HandOver>(&answer),
-        Err(refusal) => {
-            tracing::debug!(target = target.host, port = target.port, %refusal, "handover refused");
-            request.refuse(&refusal);
-        }
+        Err(refusal) => refuse_dial(request, target, &refusal),
     }
 }
 

@@ -179,7 +179,7 @@ pub struct Up {
     /// How long to wait at most: 90s, 5m, 1h30m [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
-    /// Open a further forward: PORT, HOST:GUEST or HOST:ADDRESS:GUEST, with NAME= in front if you like; may be repeated
+    /// Open a further forward: PORT, HOST:GUEST or HOST:ADDRESS:GUEST, with NAME= in front and /udp behind if you like; may be repeated
     #[arg(long, value_name = "HOST:GUEST", conflicts_with = "all")]
     pub forward: Vec<ForwardArg>,
     /// Have the guest listen and bring its connections to this host: PORT, GUEST:HOST, GUEST:ADDRESS:HOST or GUEST:unix:PATH, with NAME= and an ADDRESS: of the guest in front if you like; may be repeated
@@ -376,6 +376,7 @@ Forwards:
   15432:5432              port 15432 to port 5432 of the guest
   15432:10.43.0.20:5432   port 15432 to a service or pod
   db=15432:5432           the same as 15432:5432, called db
+  5353:10.43.0.10:53/udp  datagrams, here to the cluster's name server
 
 Examples:
   lkc-host forward

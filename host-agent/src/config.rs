@@ -30,7 +30,10 @@ use std::{
 };
 
 pub use self::{
-    cluster::{ClusterName, ClusterSpec, Driver, Encrypt, ForwardSpec, K3sSpec, MacAddress},
+    cluster::{
+        ClusterName, ClusterSpec, Driver, Encrypt, ForwardProtocol, ForwardSpec, K3sSpec,
+        MacAddress,
+    },
     collision::{Claim, Collision, check_against},
     decide::LARGEST_INDEX,
     overrides::Overrides,

@@ -11,6 +11,7 @@
 //! agent one is in beyond [`Role`](hello::Role).
 
 pub mod codec;
+pub mod datagram;
 pub mod error;
 pub mod frame;
 pub mod handshake;

@@ -12,6 +12,7 @@ use lkc_tests::{Programs, TestEnv, User, eventually, find_program, skipped};
 mod cni;
 mod commands;
 mod crashes;
+mod datagrams;
 mod forwards;
 mod hostile;
 mod lifecycle;

@@ -6,7 +6,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, Permissions},
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU16, Ordering},
@@ -353,6 +353,19 @@ impl TestEnv {
     pub fn connect_in(&self, cluster: &str, address: &str) -> io::Result<TcpStream> {
         let address = address.to_owned();
         self.in_network_of(cluster, || TcpStream::connect(address))
+    }
+
+    /// A UDP socket inside the network of a cluster's machine, where only root may go.
+    ///
+    /// # Panics
+    /// When the machine's network cannot be entered or the port is taken.
+    #[track_caller]
+    #[must_use]
+    pub fn udp_in(&self, cluster: &str, address: &str) -> UdpSocket {
+        let address = address.to_owned();
+        self.in_network_of(cluster, || {
+            UdpSocket::bind(address).expect("a free port in the machine")
+        })
     }
 
     #[track_caller]

@@ -1,4 +1,4 @@
-//! Forwards as people write them: `5432`, `15432:5432`, `db=15432:10.43.0.20:5432`.
+//! Forwards as people write them: `5432`, `15432:5432`, `db=15432:10.43.0.20:5432`, `5353:53/udp`.
 
 use std::{
     fmt,
@@ -6,13 +6,15 @@ use std::{
     str::FromStr,
 };
 
-use crate::config::ForwardSpec;
+use crate::config::{ForwardProtocol, ForwardSpec};
 
 /// A forward without the addresses it listens on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardArg {
     /// What the user calls it.
     pub name: Option<String>,
+    /// What passes through it.
+    pub protocol: ForwardProtocol,
     /// Port on the host.
     pub host_port: u16,
     /// Address in the guest.
@@ -31,7 +33,8 @@ impl ForwardArg {
             name: self
                 .name
                 .clone()
-                .unwrap_or_else(|| format!("port-{}", self.host_port)),
+                .unwrap_or_else(|| self.protocol.usual_name(self.host_port)),
+            protocol: self.protocol,
             bind: bind.map_or_else(loopback, |address| vec![address]),
             host_port: self.host_port,
             guest_host: self.guest_host.clone(),
@@ -48,13 +51,24 @@ impl FromStr for ForwardArg {
             Some((name, ports)) => (Some(forward_name(name)?), ports),
             None => (None, text),
         };
+        let (ports, protocol) = match ports.rsplit_once('/') {
+            Some((ports, word)) => (ports, forward_protocol(word, text)?),
+            None => (ports, ForwardProtocol::Tcp),
+        };
+        let to_guest = |host_port, guest_port| Self {
+            name: name.clone(),
+            protocol,
+            host_port,
+            guest_host: Ipv4Addr::LOCALHOST.to_string(),
+            guest_port,
+        };
         let Some((host_port, target)) = ports.split_once(':') else {
             let port = port(ports, text)?;
-            return Ok(Self::to_guest(name, port, port));
+            return Ok(to_guest(port, port));
         };
         let host_port = port(host_port, text)?;
         let Some((guest_host, guest_port)) = target.rsplit_once(':') else {
-            return Ok(Self::to_guest(name, host_port, port(target, text)?));
+            return Ok(to_guest(host_port, port(target, text)?));
         };
         let bare = guest_host
             .strip_prefix('[')
@@ -70,12 +84,9 @@ impl FromStr for ForwardArg {
                 "put the IPv6 address of `{text}` into brackets: {host_port}:[{guest_host}]:{guest_port}"
             ));
         }
-        let guest_port = port(guest_port, text)?;
         Ok(Self {
-            name,
-            host_port,
             guest_host: address.to_owned(),
-            guest_port,
+            ..to_guest(host_port, port(guest_port, text)?)
         })
     }
 }
@@ -92,22 +103,21 @@ impl fmt::Display for ForwardArg {
             ..
         } = self;
         if guest_host.contains(':') {
-            write!(formatter, "{host_port}:[{guest_host}]:{guest_port}")
+            write!(formatter, "{host_port}:[{guest_host}]:{guest_port}")?;
         } else {
-            write!(formatter, "{host_port}:{guest_host}:{guest_port}")
+            write!(formatter, "{host_port}:{guest_host}:{guest_port}")?;
+        }
+        match self.protocol {
+            ForwardProtocol::Tcp => Ok(()),
+            ForwardProtocol::Udp => write!(formatter, "/{}", self.protocol),
         }
     }
 }
 
-impl ForwardArg {
-    fn to_guest(name: Option<String>, host_port: u16, guest_port: u16) -> Self {
-        Self {
-            name,
-            host_port,
-            guest_host: Ipv4Addr::LOCALHOST.to_string(),
-            guest_port,
-        }
-    }
+fn forward_protocol(word: &str, whole: &str) -> Result<ForwardProtocol, String> {
+    let known = ForwardProtocol::ALL.iter().copied();
+    let found = { known }.find(|protocol| protocol.as_str() == word);
+    found.ok_or_else(|| format!("`{word}` in `{whole}` is neither tcp nor udp"))
 }
 
 fn forward_name(name: &str) -> Result<String, String> {
@@ -154,6 +164,11 @@ mod tests {
         assert_eq!(read("80:[fd00::1]:8080"), (80, "fd00::1".into(), 8080));
         assert_eq!(read("80:localhost:8080"), (80, "localhost".into(), 8080));
         assert_eq!(read("db=15432:5432"), (15432, "127.0.0.1".into(), 5432));
+        assert_eq!(read("5353:53/udp"), (5353, "127.0.0.1".into(), 53));
+        assert_eq!(read("53/tcp"), (53, "127.0.0.1".into(), 53));
+        let udp: ForwardArg = "5353:10.43.0.10:53/udp".parse().unwrap();
+        assert_eq!(udp.protocol, ForwardProtocol::Udp);
+        assert_eq!(udp.to_spec(None).name, "udp-5353");
     }
 
     #[test]
@@ -172,6 +187,8 @@ mod tests {
             "DB=1",
             "=1",
             "db=",
+            "53/sctp",
+            "/udp",
         ]
         .iter()
         .map(|text| match text.parse::<ForwardArg>() {
@@ -193,12 +210,18 @@ mod tests {
         DB=1: `DB` is not a name of a forward: at most 40 of a-z, 0-9 and -, a letter first
         =1: `` is not a name of a forward: at most 40 of a-z, 0-9 and -, a letter first
         db=: `` in `db=` is not a port from 1 to 65535
+        53/sctp: `sctp` in `53/sctp` is neither tcp nor udp
+        /udp: `` in `/udp` is not a port from 1 to 65535
         ");
     }
 
     #[test]
     fn forwards_survive_being_written() {
-        for text in ["80:127.0.0.1:80", "db=80:[fd00::1]:8080"] {
+        for text in [
+            "80:127.0.0.1:80",
+            "db=80:[fd00::1]:8080",
+            "dns=53:10.43.0.10:53/udp",
+        ] {
             assert_eq!(text.parse::<ForwardArg>().unwrap().to_string(), text);
         }
     }

@@ -1,6 +1,11 @@
 //! A cluster, fully decided: what the daemon needs to bring it up, with no default left open.
 
-use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use lkc_protocol::message::Cni;
 use serde::{Deserialize, Serialize};
@@ -62,6 +67,9 @@ pub struct K3sSpec {
 pub struct ForwardSpec {
     /// What messages and `status` call it: `api`, `http`, `postgres`.
     pub name: String,
+    /// What passes through it.
+    #[serde(default)]
+    pub protocol: ForwardProtocol,
     /// Addresses to listen on: 127.0.0.1 and ::1 unless the user names others.
     pub bind: Vec<IpAddr>,
     /// Port on the host.
@@ -75,6 +83,63 @@ pub struct ForwardSpec {
 impl ForwardSpec {
     /// Name of the forward that leads to the Kubernetes API.
     pub const API: &str = "api";
+
+    /// Each address that it listens on, as people write it: `127.0.0.1:6443`.
+    #[must_use]
+    pub fn listens_on(&self) -> Vec<String> {
+        let address = |ip: &IpAddr| SocketAddr::new(*ip, self.host_port).to_string();
+        self.bind.iter().map(address).collect()
+    }
+
+    /// Where it leads in the guest: `127.0.0.1:6443`.
+    #[must_use]
+    pub fn target(&self) -> String {
+        let (host, port) = (&self.guest_host, self.guest_port);
+        match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        }
+    }
+}
+
+/// What passes through a forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardProtocol {
+    /// Connections.
+    #[default]
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl ForwardProtocol {
+    /// Every protocol.
+    pub const ALL: &[Self] = &[Self::Tcp, Self::Udp];
+
+    /// The word that people write and read.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// What a forward on a port of the host is called unless it is named.
+    #[must_use]
+    pub fn usual_name(self, host_port: u16) -> String {
+        match self {
+            Self::Tcp => format!("port-{host_port}"),
+            Self::Udp => format!("udp-{host_port}"),
+        }
+    }
+}
+
+impl fmt::Display for ForwardProtocol {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
 }
 
 impl ClusterSpec {

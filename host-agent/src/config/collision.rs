@@ -148,8 +148,9 @@ fn common_claim(ours: &ClusterSpec, theirs: &ClusterSpec) -> Option<Claim> {
 
 impl ForwardSpec {
     /// Whether both cannot listen at once.
-    pub(super) fn listens_where(&self, other: &Self) -> bool {
-        self.host_port == other.host_port
+    pub(crate) fn listens_where(&self, other: &Self) -> bool {
+        self.protocol == other.protocol
+            && self.host_port == other.host_port
             && self
                 .bind
                 .iter()

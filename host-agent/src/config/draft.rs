@@ -101,6 +101,7 @@ pub(super) struct DraftForward {
     /// `PORT` or `HOST:PORT`.
     pub(super) guest: Option<Placed<String>>,
     pub(super) bind: Option<Vec<Placed<String>>>,
+    pub(super) protocol: Option<Placed<String>>,
 }
 
 /// What a whole file says.
@@ -276,7 +277,7 @@ impl DraftForward {
         let reader = Reader::new(
             table(value)?,
             "[[forward]]",
-            &["name", "host", "guest", "bind"],
+            &["name", "host", "guest", "bind", "protocol"],
         )?;
         Ok(Self {
             place: place(value),
@@ -290,6 +291,7 @@ impl DraftForward {
                 .value("bind")
                 .map(|_| reader.texts("bind"))
                 .transpose()?,
+            protocol: reader.text("protocol")?,
         })
     }
 }
@@ -347,11 +349,13 @@ fn push_settings(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ForwardProtocol;
 
     #[test]
     fn only_a_port_that_the_index_gave_moves_with_it() {
         let forward = |name: &str, host_port| ForwardSpec {
             name: name.to_owned(),
+            protocol: ForwardProtocol::Tcp,
             bind: Vec::new(),
             host_port,
             guest_host: "127.0.0.1".to_owned(),

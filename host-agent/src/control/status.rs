@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use lkc_protocol::message::{Cni, K3sSummary, Rung, RungState};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ClusterName, Driver};
+use crate::config::{ClusterName, Driver, ForwardProtocol};
 
 /// How a cluster stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,18 +131,22 @@ pub struct ForwardStatus {
     pub listen: Vec<String>,
     /// Where it leads in the guest: `127.0.0.1:6443`.
     pub target: String,
+    /// What passes through it.
+    pub protocol: ForwardProtocol,
     /// Whether it listens.
     pub state: ForwardState,
-    /// Connections open now.
+    /// Connections open now; of UDP, clients whose datagrams have a way now.
     pub open: u64,
-    /// Connections accepted since the listener was bound.
+    /// Connections accepted since the listener was bound; of UDP, clients that were given a way.
     pub total: u64,
-    /// Connections that the target refused.
+    /// Connections that the target refused; of UDP, datagrams.
     pub refused: u64,
     /// Connections parked now, waiting for the link.
     pub parked: u64,
     /// Connections that failed otherwise.
     pub failed: u64,
+    /// Datagrams dropped on this host, in either direction; 0 of anything but UDP.
+    pub dropped: u64,
     /// Bytes from the clients.
     pub sent_bytes: u64,
     /// Bytes to the clients.

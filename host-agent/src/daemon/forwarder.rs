@@ -8,6 +8,7 @@ mod connection;
 mod counters;
 mod listener;
 mod own;
+mod udp;
 
 use std::{
     io,
@@ -20,12 +21,13 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(super) use counters::{ForwardCounters, Layer};
-pub(super) use listener::{BindError, bind};
+pub(super) use listener::{BindError, Listener, bind};
 pub(super) use own::{OwnConnection, OwnConnections};
 
 use super::guest_link::LinkSlot;
 use crate::config::ForwardSpec;
 use connection::Connection;
+use udp::{UdpDoor, UdpLimits};
 
 /// How long a connection waits for a link before it is reset. A guest restarts in less; a client
 /// that waits longer would sooner be told.
@@ -61,7 +63,18 @@ impl Forwarder {
     /// Serves `listeners`. The tasks are `tasks`' to wait for.
     pub(super) fn start(
         spec: ForwardSpec,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listener>,
+        links: &LinkSlot,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let limits = UdpLimits::shared_by(listeners.len());
+        Self::start_with(limits, spec, listeners, links, tasks)
+    }
+
+    fn start_with(
+        udp_limits: UdpLimits,
+        spec: ForwardSpec,
+        listeners: Vec<Listener>,
         links: &LinkSlot,
         tasks: &TaskTracker,
     ) -> Self {
@@ -75,25 +88,41 @@ impl Forwarder {
         };
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         for listener in listeners {
-            let door = Door {
-                listener,
-                permits: Arc::clone(&permits),
-                tasks: tasks.clone(),
-                own: Arc::clone(&forwarder.way_in.own),
-                connection: Connection {
-                    spec: Arc::clone(&forwarder.spec),
-                    counters: Arc::clone(&forwarder.counters),
-                    links: links.clone(),
-                    token: forwarder.token.clone(),
-                    park: PARK_DEADLINE,
-                },
+            let own = Arc::clone(&forwarder.way_in.own);
+            let connection = Connection {
+                spec: Arc::clone(&forwarder.spec),
+                counters: Arc::clone(&forwarder.counters),
+                links: links.clone(),
+                token: forwarder.token.clone(),
+                park: PARK_DEADLINE,
             };
-            tasks.spawn(door.serve());
+            match listener {
+                Listener::Tcp(listener) => tasks.spawn(
+                    Door {
+                        listener,
+                        permits: Arc::clone(&permits),
+                        tasks: tasks.clone(),
+                        own,
+                        connection,
+                    }
+                    .serve(),
+                ),
+                Listener::Udp(socket) => tasks.spawn(
+                    UdpDoor {
+                        socket,
+                        tasks: tasks.clone(),
+                        own,
+                        connection,
+                        limits: udp_limits,
+                    }
+                    .serve(),
+                ),
+            };
         }
         forwarder
     }
 
-    pub(super) fn spec(&self) -> &ForwardSpec {
+    pub(super) const fn spec(&self) -> &Arc<ForwardSpec> {
         &self.spec
     }
 
@@ -112,8 +141,8 @@ impl Forwarder {
 }
 
 /// Where a client on this host connects to a listener; one on every address is met on loopback.
-fn reached_at(listener: &TcpListener) -> Option<SocketAddr> {
-    let mut address = listener.local_addr().ok()?;
+fn reached_at(listener: &Listener) -> Option<SocketAddr> {
+    let mut address = listener.local_address().ok()?;
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),

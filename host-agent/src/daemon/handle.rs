@@ -19,7 +19,7 @@ use super::{
     state::{Begun, ClusterRequest, View},
 };
 use crate::{
-    config::ClusterName,
+    config::{ClusterName, ForwardSpec},
     control::{ClusterStatus, DaemonInfo, Failure},
     error::Kind,
 };
@@ -115,8 +115,8 @@ pub(super) struct Board {
 #[derive(Debug)]
 pub(super) struct Posted {
     pub(super) links: LinkSlot,
-    /// With the name and the host port of each.
-    pub(super) forwards: Vec<(String, u16, Arc<ForwardCounters>)>,
+    /// What was counted of each.
+    pub(super) forwards: Vec<(Arc<ForwardSpec>, Arc<ForwardCounters>)>,
     pub(super) reverse: Vec<Arc<Reverse>>,
     /// What the guest asked of this host without being asked to.
     pub(super) denied: Arc<AtomicU64>,
@@ -147,11 +147,12 @@ impl Board {
             }
         }
         for forward in &mut status.forwards {
-            let counters = posted.forwards.iter().find(|(name, port, _)| {
-                let listens_there = |listen: &String| listen.ends_with(&format!(":{port}"));
-                *name == forward.name && forward.listen.iter().all(listens_there)
+            let counters = posted.forwards.iter().find(|(spec, _)| {
+                spec.name == forward.name
+                    && spec.protocol == forward.protocol
+                    && spec.listens_on() == forward.listen
             });
-            if let Some((_, _, counters)) = counters {
+            if let Some((_, counters)) = counters {
                 counters.show(forward);
             }
         }

@@ -1,4 +1,4 @@
-//! Who has a port: pid and name of the process that listens on it, where the kernel tells us.
+//! Who has a port: pid and name of the process that has a socket on it, where the kernel tells us.
 //!
 //! It reads `/proc`, which only Linux has, and which shows the descriptors of one's own processes
 //! only. Where nothing can be seen nothing is said.
@@ -9,10 +9,15 @@ use std::{
     path::Path,
 };
 
-use crate::sanitize;
+use crate::{config::ForwardProtocol, sanitize};
 
-/// State of a listening socket in the kernel's tables.
-const LISTEN: &str = "0A";
+/// The kernel's tables of sockets, and the state in them of one that is in the way.
+fn tables_of(protocol: ForwardProtocol) -> ([&'static str; 2], &'static str) {
+    match protocol {
+        ForwardProtocol::Tcp => (["net/tcp", "net/tcp6"], "0A"),
+        ForwardProtocol::Udp => (["net/udp", "net/udp6"], "07"),
+    }
+}
 
 /// Longest table read, in bytes; a host with tens of thousands of sockets has less.
 const MAX_TABLE: usize = 16 * 1024 * 1024;
@@ -36,14 +41,15 @@ impl fmt::Display for Holder {
 
 /// Finds who stands in the way of listening on `address`. Reads many small files: not for an
 /// asynchronous task.
-pub(super) fn find(address: SocketAddr) -> Option<Holder> {
+pub(super) fn find(protocol: ForwardProtocol, address: SocketAddr) -> Option<Holder> {
     let proc = Path::new("/proc");
-    let tables = ["net/tcp", "net/tcp6"].map(|table| {
+    let (tables, state) = tables_of(protocol);
+    let tables = tables.map(|table| {
         crate::paths::private::read_bounded(&proc.join(table), MAX_TABLE).unwrap_or_default()
     });
     let inodes: Vec<u64> = tables
         .iter()
-        .flat_map(|table| listening_inodes(&String::from_utf8_lossy(table), address))
+        .flat_map(|table| bound_inodes(&String::from_utf8_lossy(table), state, address))
         .collect();
     let pid = process_with(proc, &inodes)?;
     let name = fs::read_to_string(proc.join(pid.to_string()).join("comm")).unwrap_or_default();
@@ -53,12 +59,12 @@ pub(super) fn find(address: SocketAddr) -> Option<Holder> {
     })
 }
 
-/// Inodes of the sockets in a table that listen where `wanted` is or on every address.
-fn listening_inodes(table: &str, wanted: SocketAddr) -> Vec<u64> {
+/// Inodes of the sockets in a table that are in this state where `wanted` is or on every address.
+fn bound_inodes(table: &str, state: &str, wanted: SocketAddr) -> Vec<u64> {
     let entry = |line: &str| {
         let mut fields = line.split_ascii_whitespace();
         let local = fields.nth(1)?;
-        if fields.nth(1)? != LISTEN {
+        if fields.nth(1)? != state {
             return None;
         }
         let inode = fields.nth(5)?.parse().ok()?;
@@ -118,7 +124,7 @@ fn process_with(proc: &Path, inodes: &[u64]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, UdpSocket};
 
     use super::*;
 
@@ -133,7 +139,7 @@ mod tests {
     #[cfg(target_endian = "little")]
     #[test]
     fn a_table_gives_the_sockets_in_the_way() {
-        let inodes = |address: &str| listening_inodes(TABLE, address.parse().unwrap());
+        let inodes = |address: &str| bound_inodes(TABLE, "0A", address.parse().unwrap());
         assert_eq!(inodes("127.0.0.1:6443"), [4711]);
         assert_eq!(inodes("127.0.0.1:8080"), [4712]);
         assert_eq!(inodes("127.0.0.2:6443"), [0; 0]);
@@ -165,8 +171,12 @@ mod tests {
             let Ok(listener) = TcpListener::bind(address) else {
                 continue;
             };
-            let holder = find(listener.local_addr().unwrap()).unwrap();
+            let taken = listener.local_addr().unwrap();
+            let holder = find(ForwardProtocol::Tcp, taken).unwrap();
             assert_eq!(holder.pid, std::process::id());
+            let socket = UdpSocket::bind(address).unwrap();
+            let taken = socket.local_addr().unwrap();
+            assert_eq!(find(ForwardProtocol::Udp, taken), Some(holder.clone()));
             assert!(
                 holder
                     .to_string()
@@ -181,6 +191,6 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        assert_eq!(find(address), None);
+        assert_eq!(find(ForwardProtocol::Tcp, address), None);
     }
 }

@@ -3,7 +3,7 @@
 use lkc_protocol::message::{Cni, K3sSummary, Rung, RungState};
 
 use crate::{
-    config::{ClusterName, Driver},
+    config::{ClusterName, Driver, ForwardProtocol},
     control::{
         ClusterStatus, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus, Phase,
         ProbeStatus, StepStatus,
@@ -136,12 +136,14 @@ fn forward(name: &str, host: u16, guest: u16) -> ForwardStatus {
         name: name.into(),
         listen: vec![format!("127.0.0.1:{host}"), format!("[::1]:{host}")],
         target: format!("127.0.0.1:{guest}"),
+        protocol: ForwardProtocol::Tcp,
         state: ForwardState::Listening,
         open: 1,
         total: 7,
         refused: 1,
         parked: 0,
         failed: 1,
+        dropped: 0,
         sent_bytes: 2048,
         received_bytes: 5 << 20,
         last_error: Some("target: connection refused".into()),

@@ -205,6 +205,23 @@ impl WriteHalf<'_> {
     pub async fn write(&self, bytes: Bytes) -> Result<(), StreamError> {
         poll_fn(|context| poll_write(&self.stream.shared, self.stream.id, &bytes, context)).await
     }
+
+    /// Queues bytes if there is room now, all of them or none. Whether there was.
+    ///
+    /// # Errors
+    /// `Reset`, `LinkDown` or `Finished`.
+    pub fn try_write(&self, bytes: Bytes) -> Result<bool, StreamError> {
+        let written = self
+            .stream
+            .shared
+            .with(|inner| inner.session.write(self.stream.id, bytes));
+        match written {
+            Write::Queued => Ok(true),
+            Write::Blocked => Ok(false),
+            Write::Finished => Err(StreamError::Finished),
+            Write::Reset(code) => Err(StreamError::from_reset(code)),
+        }
+    }
 }
 
 fn poll_read(

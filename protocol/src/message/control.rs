@@ -45,6 +45,9 @@ wire_enum! {
     pub enum DialNetwork {
         /// A TCP connection; the stream carries its bytes.
         Tcp = 1 => "tcp",
+        /// A UDP socket connected to the target; the stream carries [datagrams](crate::datagram).
+        /// Since [`FORWARDS`](crate::version::FORWARDS).
+        Udp = 2 => "udp",
     }
 }
 

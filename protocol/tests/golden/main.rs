@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod datagrams;
 mod frames;
 mod greetings;
 mod malformed;
@@ -23,6 +24,7 @@ fn all() -> Vec<Vector> {
     vectors.extend(frames::vectors());
     vectors.extend(greetings::vectors());
     vectors.extend(malformed::vectors());
+    vectors.extend(datagrams::vectors());
     vectors
 }
 

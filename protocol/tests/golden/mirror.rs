@@ -121,7 +121,7 @@ mirrors! {
         RungState { Pending = 1, Progressing = 2, Ready = 3, Failed = 4, Unknown = 5 }
         K3sRole { Server = 1, Agent = 2 }
         Cni { Default = 1, None = 2 }
-        DialNetwork { Tcp = 1 }
+        DialNetwork { Tcp = 1, Udp = 2 }
         LogSource { Agent = 1, K3s = 2 }
     }
 }

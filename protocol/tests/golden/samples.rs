@@ -296,6 +296,14 @@ fn streams(to: &mut impl Take) {
         "Dial: the API on the guest's loopback",
         dial("localhost", 6443),
     );
+    to.take(
+        "dial-udp",
+        "Dial: the cluster's name server over UDP",
+        Dial {
+            network: DialNetwork::Udp,
+            ..dial("10.43.0.10", 53)
+        },
+    );
     for (address, name) in [("", "dialled-empty"), ("[::1]:6443", "dialled-full")] {
         let about = format!("Dialled: `{address}`");
         let address = address.to_owned();

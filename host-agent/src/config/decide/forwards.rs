@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::word;
 use crate::config::{
-    cluster::ForwardSpec,
+    cluster::{ForwardProtocol, ForwardSpec},
     draft::{Draft, DraftForward, PortChoice, WELL_KNOWN, WellKnown},
     place::{Place, Placed, place_of},
     problem::Problem,
@@ -30,6 +31,7 @@ pub(super) fn decide(
         if let Some(host_port) = well_known_port(known, said.as_ref(), index)? {
             forwards.push(ForwardSpec {
                 name: known.name.to_owned(),
+                protocol: ForwardProtocol::Tcp,
                 bind: loopback(),
                 host_port,
                 guest_host: FORWARD_LOOPBACK.to_owned(),
@@ -113,10 +115,20 @@ fn decide_one(said: &DraftForward) -> Result<(ForwardSpec, Place), Problem> {
             .help("write host = 5432, and guest = 5432 if it differs"));
         }
     };
+    let protocol = word(
+        said.protocol.as_ref(),
+        ForwardProtocol::ALL,
+        ForwardProtocol::as_str,
+    )?
+    .unwrap_or_default();
     let name = match &said.name {
-        None => format!("port-{host_port}"),
+        None => protocol.usual_name(host_port),
         Some(name) => forward_name(name)?,
     };
+    if name == ForwardSpec::API && protocol != ForwardProtocol::Tcp {
+        let place = place_of(said.protocol.as_ref(), &said.place);
+        return Err(Problem::at(&place, "the forward `api` is one of TCP"));
+    }
     let bind = said
         .bind
         .as_deref()
@@ -124,6 +136,7 @@ fn decide_one(said: &DraftForward) -> Result<(ForwardSpec, Place), Problem> {
         .transpose()?;
     let forward = ForwardSpec {
         name,
+        protocol,
         bind: bind.unwrap_or_else(loopback),
         host_port,
         guest_host,
@@ -263,8 +276,8 @@ fn warn_of(forward: &ForwardSpec, warnings: &mut Vec<String>) {
     }
 }
 
-/// Reads a forward from one argument: `[NAME=][ADDRESS:]HOST_PORT[:[GUEST_HOST:]GUEST_PORT]`, IPv6
-/// addresses in brackets.
+/// Reads a forward from one argument:
+/// `[NAME=][ADDRESS:]HOST_PORT[:[GUEST_HOST:]GUEST_PORT][/PROTOCOL]`, IPv6 addresses in brackets.
 pub(in crate::config) fn forward_argument(
     text: &str,
     place: &Place,
@@ -276,7 +289,11 @@ pub(in crate::config) fn forward_argument(
     };
     let unreadable = || {
         Problem::at(place, format!("`{text}` is not a forward"))
-            .help("write HOST_PORT:GUEST_PORT, as in 5432:5432, with NAME= and a listening ADDRESS: before it if needed")
+            .help("write HOST_PORT:GUEST_PORT, as in 5432:5432, with NAME= and a listening ADDRESS: before it and /udp behind it if needed")
+    };
+    let (ports, protocol) = match ports.rsplit_once('/') {
+        Some((ports, protocol)) => (ports, Some(said(protocol))),
+        None => (ports, None),
     };
     let parts = split_outside_brackets(ports);
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -300,6 +317,7 @@ pub(in crate::config) fn forward_argument(
         host,
         guest,
         bind,
+        protocol,
     })
 }
 

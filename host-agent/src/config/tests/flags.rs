@@ -6,7 +6,7 @@ use super::{
     super::{ClusterSpec, Look, Overrides},
     config, no_config,
 };
-use crate::error::Kind;
+use crate::{config::ForwardProtocol, error::Kind};
 
 fn overridden(overrides: &Overrides) -> ClusterSpec {
     let config = no_config().with_overrides(None, overrides).unwrap();
@@ -80,6 +80,23 @@ fn forwards_are_read_from_one_argument() {
         );
         assert_eq!(forward.guest_host, guest_host, "{argument}");
     }
+}
+
+#[test]
+fn a_forward_of_datagrams_is_read_from_one_argument() {
+    let spec = overridden(&Overrides {
+        forwards: vec!["6443:10.43.0.10:53/udp".to_owned(), "6444/tcp".to_owned()],
+        ..Overrides::default()
+    });
+    let [.., udp, tcp] = &spec.forwards[..] else {
+        panic!("{:?}", spec.forwards)
+    };
+    assert_eq!((udp.protocol, udp.host_port), (ForwardProtocol::Udp, 6443));
+    assert_eq!(
+        (udp.name.as_str(), udp.target().as_str()),
+        ("udp-6443", "10.43.0.10:53")
+    );
+    assert_eq!((tcp.protocol, tcp.guest_port), (ForwardProtocol::Tcp, 6444));
 }
 
 #[test]

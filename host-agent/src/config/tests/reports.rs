@@ -93,7 +93,7 @@ fn unknown_keys() {
 2 │ port = 5432
   · ────
   ╰────
- help: [[forward]] has the keys name, host, guest, bind
+ help: [[forward]] has the keys name, host, guest, bind, protocol
 ");
 }
 

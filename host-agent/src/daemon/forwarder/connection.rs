@@ -1,20 +1,23 @@
 //! One forwarded connection.
 
-use std::{os::fd::AsRawFd, sync::Arc, time::Duration};
+use std::{
+    os::fd::{AsFd, AsRawFd},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use lkc_protocol::{
     error::RefusalCode,
     handover::{Connection as Dialled, DialError, dial},
-    link::{RequestError, StreamError},
+    hello::Hello,
+    link::{RequestError, Stream, StreamError},
     message::{Dial, DialNetwork},
-    relay::{JoinEnd, RelayEnd, join, relay, reset_tcp},
+    relay::{JoinEnd, RelayEnd, Socket, join, relay},
+    version,
 };
 use rustix::process::{Resource, getrlimit};
-use tokio::{
-    io::Interest,
-    net::TcpStream,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -40,55 +43,101 @@ pub(super) struct Connection {
 }
 
 /// Why a connection was not made.
-struct Refused {
-    layer: Layer,
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) layer: Layer,
     by_target: bool,
     why: String,
 }
 
 impl Connection {
     /// Serves one client to its end.
-    pub(super) async fn serve(self, tcp: TcpStream) {
+    pub(super) async fn serve(self, client: impl Socket) {
         let counters = Arc::clone(&self.counters);
         counters
             .total
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let _open = ForwardCounters::hold(&counters.open);
-        match self.dial(&tcp).await {
+        match self.dial(&self.target(DialNetwork::Tcp), &client).await {
             Ok(dialled) => {
                 drop(self.links);
-                carry(tcp, dialled, &counters, &self.spec.name).await;
+                carry(client, dialled, &counters, &self.spec.name).await;
             }
             Err(refused) => {
-                reset_tcp(tcp);
-                let Refused {
-                    layer,
-                    by_target,
-                    why,
-                } = refused;
-                tracing::info!(forward = %self.spec.name, "connection reset: {layer}: {}", crate::sanitize::line(&why));
-                if by_target {
-                    counters.refused(layer, &why);
-                } else {
-                    counters.failed(layer, &why);
-                }
+                client.reset_on_close();
+                drop(client);
+                self.note(&refused);
             }
         }
     }
 
-    /// A connection to the target, through the link that stands or the next one.
-    async fn dial(&self, tcp: &TcpStream) -> Result<Dialled, Refused> {
-        let target = Dial {
-            network: DialNetwork::Tcp,
+    /// What the forward leads to.
+    fn target(&self, network: DialNetwork) -> Dial {
+        Dial {
+            network,
             host: self.spec.guest_host.clone(),
             port: self.spec.guest_port,
+        }
+    }
+
+    /// Counts and logs a connection that was not made.
+    pub(super) fn note(&self, refused: &Refused) {
+        let Refused { layer, why, .. } = refused;
+        let forward = &self.spec.name;
+        tracing::info!(%forward, "not connected: {layer}: {}", crate::sanitize::line(why));
+        if refused.by_target {
+            self.counters.refused(*layer, why);
+        } else {
+            self.counters.failed(*layer, why);
+        }
+    }
+
+    /// A connection to `target`, through the link that stands or the next one.
+    pub(super) async fn dial(
+        &self,
+        target: &Dial,
+        client: &impl Socket,
+    ) -> Result<Dialled, Refused> {
+        let gone = async {
+            client.failure().await;
         };
+        self.through_a_link(target.network, gone, |active| async move {
+            let taker = active.handover.as_deref();
+            let taker = taker.filter(|_| has_room_for_two(client));
+            dial(&active.link, taker, target).await
+        })
+        .await
+    }
+
+    /// A stream of datagrams to the target.
+    pub(super) async fn dial_udp(&self) -> Result<Stream, Refused> {
+        let target = &self.target(DialNetwork::Udp);
+        // A client of UDP is not known to be gone.
+        let gone = std::future::pending();
+        self.through_a_link(target.network, gone, |active| async move {
+            let (_, stream) = active.link.request(target).await?;
+            Ok(stream)
+        })
+        .await
+    }
+
+    /// Makes something through the link that stands, or the next one when that is lost meanwhile.
+    async fn through_a_link<T, F>(
+        &self,
+        network: DialNetwork,
+        gone: impl Future<Output = ()>,
+        attempt: impl Fn(ActiveLink) -> F,
+    ) -> Result<T, Refused>
+    where
+        F: Future<Output = Result<T, DialError>>,
+    {
         let deadline = Instant::now() + self.park;
+        let mut gone = pin!(gone);
         loop {
-            let active = self.link_before(deadline, tcp).await?;
-            let taker = active.handover.as_deref().filter(|_| has_room_for_two(tcp));
-            match timeout(DIAL_DEADLINE, dial(&active.link, taker, &target)).await {
-                Ok(Ok(dialled)) => return Ok(dialled),
+            let active = self.link_before(deadline, gone.as_mut()).await?;
+            knows(network, active.link.peer())?;
+            match timeout(DIAL_DEADLINE, attempt(active)).await {
+                Ok(Ok(made)) => return Ok(made),
                 // Nothing of the client's has been sent yet, so the next link may try.
                 Ok(Err(DialError::Request(RequestError::LinkDown))) => {}
                 Ok(Err(error)) => return Err(refusal(&error)),
@@ -105,9 +154,13 @@ impl Connection {
     }
 
     /// The link that stands; without one the connection is parked until there is. A client that
-    /// resets its connection meanwhile is let go of; one that closes it cannot be told from one that
-    /// has only finished sending, and keeps its place.
-    async fn link_before(&self, deadline: Instant, tcp: &TcpStream) -> Result<ActiveLink, Refused> {
+    /// resets its connection meanwhile is gone; one that closes it cannot be told from one that has
+    /// only finished sending, and keeps its place.
+    async fn link_before(
+        &self,
+        deadline: Instant,
+        gone: impl Future<Output = ()>,
+    ) -> Result<ActiveLink, Refused> {
         let stands = |slot: &Option<ActiveLink>| {
             let active = slot.as_ref()?;
             (!active.link.is_closed()).then(|| active.clone())
@@ -125,7 +178,7 @@ impl Connection {
         let waited = tokio::select! {
             biased;
             waited = self.token.run_until_cancelled(waiting) => waited,
-            _ = tcp.ready(Interest::ERROR) => return Err(Refused {
+            () = gone => return Err(Refused {
                 layer: Layer::Host,
                 by_target: false,
                 why: "the client gave up while its connection was parked".to_owned(),
@@ -145,10 +198,10 @@ impl Connection {
 }
 
 /// Moves the bytes of one connection to its end, and counts how it ended.
-async fn carry(tcp: TcpStream, dialled: Dialled, counters: &ForwardCounters, forward: &str) {
+async fn carry(client: impl Socket, dialled: Dialled, counters: &ForwardCounters, forward: &str) {
     let failure = match dialled {
         Dialled::Stream(stream) => {
-            let end = relay(tcp, stream, &counters.bytes).await;
+            let end = relay(client, stream, &counters.bytes).await;
             tracing::trace!(forward, "connection ended: {end}");
             match end {
                 RelayEnd::Stream(error @ StreamError::LinkDown) => {
@@ -159,7 +212,7 @@ async fn carry(tcp: TcpStream, dialled: Dialled, counters: &ForwardCounters, for
             }
         }
         Dialled::Socket(target) => {
-            let end = join(tcp, target, &counters.bytes).await;
+            let end = join(client, target, &counters.bytes).await;
             tracing::trace!(forward, "connection ended: {end}");
             match end {
                 JoinEnd::Target(error) => Some((Layer::Target, error.to_string())),
@@ -174,9 +227,26 @@ async fn carry(tcp: TcpStream, dialled: Dialled, counters: &ForwardCounters, for
 
 /// Whether descriptors are plenty: a connection that is handed over takes a second one here. The
 /// kernel gives the lowest number that is free, so the client's tells how many are in use.
-fn has_room_for_two(tcp: &TcpStream) -> bool {
+fn has_room_for_two(client: &impl AsFd) -> bool {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    u64::try_from(tcp.as_raw_fd()).is_ok_and(|number| number < limit / 2)
+    u64::try_from(client.as_fd().as_raw_fd()).is_ok_and(|number| number < limit / 2)
+}
+
+/// Refuses what a guest of an earlier version would not understand.
+fn knows(network: DialNetwork, guest: &Hello) -> Result<(), Refused> {
+    match network {
+        DialNetwork::Udp if guest.capability < version::FORWARDS => {
+            let version = crate::sanitize::line(&guest.version);
+            Err(Refused {
+                layer: Layer::Agent,
+                by_target: false,
+                why: format!(
+                    "lkc-guest {version} in the guest is too old for forwards over UDP: upgrade it"
+                ),
+            })
+        }
+        DialNetwork::Tcp | DialNetwork::Udp => Ok(()),
+    }
 }
 
 fn refusal(error: &DialError) -> Refused {
@@ -201,5 +271,32 @@ const fn of_request(error: &RequestError) -> (Layer, bool) {
         },
         RequestError::LinkDown | RequestError::TooManyStreams => (Layer::Carrier, false),
         RequestError::Answer(_) => (Layer::Agent, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lkc_protocol::hello::Role;
+
+    use super::*;
+
+    #[test]
+    fn a_guest_that_does_not_know_udp_is_named_as_the_side_to_upgrade() {
+        let guest = |capability| Hello {
+            capability,
+            oldest_capability: 1,
+            role: Role::Guest,
+            plain: false,
+            max_frame: 1,
+            max_streams: 1,
+            boot_id: [0; 16],
+            version: "0.1.0".to_owned(),
+            node: String::new(),
+        };
+        assert!(knows(DialNetwork::Tcp, &guest(1)).is_ok());
+        assert!(knows(DialNetwork::Udp, &guest(2)).is_ok());
+        let refused = knows(DialNetwork::Udp, &guest(1)).unwrap_err();
+        assert_eq!(refused.layer, Layer::Agent);
+        insta::assert_snapshot!(refused.why, @"lkc-guest 0.1.0 in the guest is too old for forwards over UDP: upgrade it");
     }
 }

@@ -44,6 +44,7 @@ pub(in super::super) struct ForwardCounters {
     pub(super) parked: AtomicU64,
     refused: AtomicU64,
     failed: AtomicU64,
+    dropped: AtomicU64,
     pub(super) bytes: relay::Counters,
     last_failure: Mutex<Option<(Layer, String)>>,
 }
@@ -59,6 +60,11 @@ impl ForwardCounters {
     pub(super) fn failed(&self, layer: Layer, why: &str) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         self.note(layer, why);
+    }
+
+    /// Counts datagrams that could not go on.
+    pub(super) fn dropped(&self, count: u64) {
+        self.dropped.fetch_add(count, Ordering::Relaxed);
     }
 
     fn note(&self, layer: Layer, why: &str) {
@@ -101,6 +107,7 @@ impl ForwardCounters {
         status.refused = load(&self.refused);
         status.parked = load(&self.parked);
         status.failed = load(&self.failed);
+        status.dropped = load(&self.dropped);
         status.sent_bytes = load(&self.bytes.sent);
         status.received_bytes = load(&self.bytes.received);
         if let Some((layer, why)) = self.last_failure() {

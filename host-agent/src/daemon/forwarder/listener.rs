@@ -6,12 +6,31 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 
-use crate::config::ForwardSpec;
+use crate::config::{ForwardProtocol, ForwardSpec};
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: u32 = 1024;
+
+/// One of the places that a forward listens on.
+#[derive(Debug)]
+pub(in super::super) enum Listener {
+    /// Of connections.
+    Tcp(TcpListener),
+    /// Of datagrams.
+    Udp(UdpSocket),
+}
+
+impl Listener {
+    /// Where it listens.
+    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr(),
+            Self::Udp(socket) => socket.local_addr(),
+        }
+    }
+}
 
 /// Why a forward cannot listen.
 #[derive(Debug, Error)]
@@ -35,7 +54,7 @@ impl BindError {
 ///
 /// # Errors
 /// The first address that cannot be bound; nothing listens then.
-pub(in super::super) fn bind(spec: &ForwardSpec) -> Result<Vec<TcpListener>, BindError> {
+pub(in super::super) fn bind(spec: &ForwardSpec) -> Result<Vec<Listener>, BindError> {
     let mut listeners = Vec::with_capacity(spec.bind.len());
     let mut without = None;
     // A socket on `::` takes the connections of `0.0.0.0` as well, and its port.
@@ -43,7 +62,11 @@ pub(in super::super) fn bind(spec: &ForwardSpec) -> Result<Vec<TcpListener>, Bin
     let covered = |ip: IpAddr| ip.is_ipv4() && ip.is_unspecified() && spec.bind.contains(&all);
     for &ip in spec.bind.iter().filter(|&&ip| !covered(ip)) {
         let address = SocketAddr::new(ip, spec.host_port);
-        match bind_one(address) {
+        let bound = match spec.protocol {
+            ForwardProtocol::Tcp => bind_tcp(address).map(Listener::Tcp),
+            ForwardProtocol::Udp => bind_udp(address).map(Listener::Udp),
+        };
+        match bound {
             Ok(listener) => listeners.push(listener),
             Err(source) if ip.is_loopback() && has_no_ipv6(ip, &source) => {
                 without = Some(BindError { address, source });
@@ -57,7 +80,7 @@ pub(in super::super) fn bind(spec: &ForwardSpec) -> Result<Vec<TcpListener>, Bin
     }
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address.ip() {
         IpAddr::V4(_) => TcpSocket::new_v4()?,
         IpAddr::V6(_) => TcpSocket::new_v6()?,
@@ -66,6 +89,13 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Without the option to share the port, with which datagrams would go to either.
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = std::net::UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
 }
 
 fn has_no_ipv6(ip: IpAddr, error: &io::Error) -> bool {

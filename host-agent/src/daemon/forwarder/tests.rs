@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use lkc_protocol::{
     error::{Refusal, RefusalCode},
     identity::Identity,
@@ -15,17 +16,20 @@ use lkc_protocol::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpStream, UdpSocket},
     sync::watch,
     task::JoinSet,
     time::timeout,
 };
 
 use super::{super::guest_link::ActiveLink, *};
-use crate::control::{ForwardState, ForwardStatus};
+use crate::{
+    config::ForwardProtocol,
+    control::{ForwardState, ForwardStatus},
+};
 
 /// Longest wait of a test for anything.
-const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
 /// What the guest of a test does with a dial.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +40,10 @@ pub(in super::super) enum Guest {
     Refuses,
     /// Accepts, sends a few bytes and breaks the connection.
     Breaks,
+    /// Accepts and reads nothing.
+    Stalls,
+    /// Says of whatever datagrams come that they were refused.
+    RefusesDatagrams,
     /// Connects to this address and passes bytes on.
     LeadsTo(SocketAddr),
 }
@@ -55,10 +63,30 @@ impl Bench {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
-        let listener = TcpListener::from_std(listener).unwrap();
+        let listener = Listener::Tcp(TcpListener::from_std(listener).unwrap());
+        Self::of(
+            UdpLimits::shared_by(1),
+            spec(address.port()),
+            address,
+            listener,
+        )
+    }
+
+    /// One of UDP.
+    pub(super) async fn udp(limits: UdpLimits) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let spec = ForwardSpec {
+            protocol: ForwardProtocol::Udp,
+            ..spec(address.port())
+        };
+        Self::of(limits, spec, address, Listener::Udp(socket))
+    }
+
+    fn of(limits: UdpLimits, spec: ForwardSpec, address: SocketAddr, listener: Listener) -> Self {
         let (slot, links) = watch::channel(None);
         let tasks = TaskTracker::new();
-        let forwarder = Forwarder::start(spec(address.port()), vec![listener], &links, &tasks);
+        let forwarder = Forwarder::start_with(limits, spec, vec![listener], &links, &tasks);
         Self {
             forwarder,
             address,
@@ -67,6 +95,10 @@ impl Bench {
             ends: JoinSet::new(),
             links: 0,
         }
+    }
+
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Fills the slot with a new link to a guest of this kind.
@@ -109,6 +141,7 @@ impl Bench {
     pub(in super::super) fn status(&self) -> ForwardStatus {
         let mut status = ForwardStatus {
             name: String::new(),
+            protocol: ForwardProtocol::Tcp,
             listen: Vec::new(),
             target: String::new(),
             state: ForwardState::Listening,
@@ -117,6 +150,7 @@ impl Bench {
             refused: 0,
             parked: 0,
             failed: 0,
+            dropped: 0,
             sent_bytes: 0,
             received_bytes: 0,
             last_error: None,
@@ -143,6 +177,7 @@ impl Bench {
 fn spec(host_port: u16) -> ForwardSpec {
     ForwardSpec {
         name: "web".to_owned(),
+        protocol: ForwardProtocol::Tcp,
         bind: vec![IpAddr::from([127, 0, 0, 1])],
         host_port,
         guest_host: "127.0.0.1".to_owned(),
@@ -188,9 +223,22 @@ async fn serve(mut incoming: Incoming, guest: Guest) {
                 // Dropped unfinished, which is a reset.
                 return;
             }
+            if matches!(guest, Guest::Stalls) {
+                // Held until the link ends.
+                let () = std::future::pending().await;
+            }
+            if matches!(guest, Guest::RefusesDatagrams) {
+                let (reader, writer) = stream.halves();
+                while let Ok(Some(_)) = reader.read().await {
+                    writer.try_write(Bytes::from_static(&[0xff, 0xff])).unwrap();
+                }
+                return;
+            }
             let (mut reader, mut writer) = tokio::io::split(stream);
-            tokio::io::copy(&mut reader, &mut writer).await.unwrap();
-            writer.shutdown().await.unwrap();
+            // A client of UDP ends with a reset.
+            if tokio::io::copy(&mut reader, &mut writer).await.is_ok() {
+                writer.shutdown().await.unwrap();
+            }
         });
     }
 }
@@ -405,7 +453,7 @@ async fn a_connection_of_ours_is_counted_apart() {
     bench.close().await;
 }
 
-async fn eventually(bench: &Bench, holds: impl Fn(&ForwardStatus) -> bool) {
+pub(super) async fn eventually(bench: &Bench, holds: impl Fn(&ForwardStatus) -> bool) {
     let until = async {
         while !holds(&bench.status()) {
             tokio::task::yield_now().await;

@@ -96,12 +96,8 @@ impl Hands {
     /// Lets clients see the counters of what listens now.
     fn post(&self) {
         let counters = |forward: &Forwarder| {
-            let spec = forward.spec();
-            (
-                spec.name.clone(),
-                spec.host_port,
-                Arc::clone(forward.counters()),
-            )
+            let counters = Arc::clone(forward.counters());
+            (Arc::clone(forward.spec()), counters)
         };
         let posted = Posted {
             links: self.links(),
@@ -149,7 +145,7 @@ impl Hands {
     ) -> Option<Report> {
         let mut bound = Vec::new();
         for forward in &forwards {
-            if self.forwards.iter().any(|known| known.spec() == forward) {
+            if self.forwards.iter().any(|known| **known.spec() == *forward) {
                 continue;
             }
             match forwarder::bind(forward) {
@@ -441,7 +437,7 @@ impl Hands {
         reporter: Reporter,
     ) -> Option<Report> {
         self.stop_probing();
-        let forwarder = self.forwards.iter().find(|one| one.spec() == forward)?;
+        let forwarder = self.forwards.iter().find(|one| **one.spec() == *forward)?;
         let now = Arc::new(Notify::new());
         let prober = Prober {
             now: Arc::clone(&now),
@@ -514,7 +510,7 @@ fn bind_failure(forward: &ForwardSpec, error: &BindError, free: Option<u8>) -> F
             tail: Vec::new(),
         };
     }
-    let by = holder::find(*address).map_or_else(
+    let by = holder::find(forward.protocol, *address).map_or_else(
         || "by a process that we cannot see".to_owned(),
         |holder| format!("by {holder}"),
     );

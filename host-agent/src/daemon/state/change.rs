@@ -32,7 +32,7 @@ pub(super) fn difference(old: &ClusterSpec, new: &ClusterSpec) -> Difference {
     let rebound = added.iter().any(|new| {
         gone.iter()
             .chain(&old.forwards)
-            .any(|old| old.host_port == new.host_port && shares_address(old, new))
+            .any(|old| old.listens_where(new))
     });
     let fields: Vec<_> = [
         ("driver", old.driver != new.driver),
@@ -81,7 +81,7 @@ pub(super) fn forward_collision(
     cluster: &ClusterName,
     known: &ForwardSpec,
 ) -> Option<Failure> {
-    if wanted.host_port != known.host_port || !shares_address(wanted, known) {
+    if !wanted.listens_where(known) {
         return None;
     }
     Some(Failure {
@@ -92,15 +92,5 @@ pub(super) fn forward_collision(
         ),
         hints: vec!["choose another port".to_owned()],
         tail: Vec::new(),
-    })
-}
-
-fn shares_address(one: &ForwardSpec, other: &ForwardSpec) -> bool {
-    one.bind.iter().any(|address| {
-        other.bind.iter().any(|taken| {
-            address == taken
-                || (address.is_ipv4() == taken.is_ipv4()
-                    && (address.is_unspecified() || taken.is_unspecified()))
-        })
     })
 }

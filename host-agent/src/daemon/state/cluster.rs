@@ -476,19 +476,18 @@ impl Cluster {
 
 impl Forward {
     fn status(&self) -> ForwardStatus {
-        let listen = |address: &std::net::IpAddr| {
-            std::net::SocketAddr::new(*address, self.spec.host_port).to_string()
-        };
         ForwardStatus {
             name: self.spec.name.clone(),
-            listen: self.spec.bind.iter().map(listen).collect(),
-            target: format!("{}:{}", self.spec.guest_host, self.spec.guest_port),
+            listen: self.spec.listens_on(),
+            target: self.spec.target(),
+            protocol: self.spec.protocol,
             state: self.state,
             open: 0,
             total: 0,
             refused: 0,
             parked: 0,
             failed: 0,
+            dropped: 0,
             sent_bytes: 0,
             received_bytes: 0,
             last_error: self.error.clone(),

@@ -13,12 +13,13 @@ use lkc_protocol::message::{Change, Cni, K3sSummary, Rung, RungState, RungStatus
 use super::*;
 use crate::{
     carrier::Carrier,
-    config::{ClusterSpec, Driver, Encrypt, K3sSpec},
+    config::{ClusterSpec, Driver, Encrypt, ForwardProtocol, K3sSpec},
     control::{ForwardState, LinkState, Phase},
 };
 
 pub(crate) fn spec(name: &str, index: u8) -> ClusterSpec {
     let forward = |name: &str, host_port: u16, guest_port: u16| ForwardSpec {
+        protocol: ForwardProtocol::Tcp,
         name: name.to_owned(),
         bind: vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()],
         host_port: host_port + u16::from(index),
