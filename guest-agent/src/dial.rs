@@ -109,7 +109,8 @@ fn is_link_local(address: IpAddr) -> bool {
 /// Makes the connection.
 ///
 /// # Errors
-/// A refusal to hand to the host: `Invalid`, `Unresolved`, `Denied`, `Unreachable` or `Timeout`.
+/// A refusal to hand to the host: `Invalid`, `Unresolved`, `Denied`, `Unreachable`, `NoRoute`
+/// or `Timeout`.
 pub async fn dial(request: &Dial, policy: &Policy) -> Result<(TcpStream, SocketAddr), Refusal> {
     first_of(request, policy, |address| async move {
         match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
@@ -131,7 +132,7 @@ pub async fn dial(request: &Dial, policy: &Policy) -> Result<(TcpStream, SocketA
 /// addresses it is the first that a route leads to.
 ///
 /// # Errors
-/// A refusal to hand to the host: `Invalid`, `Unresolved`, `Denied` or `Unreachable`.
+/// A refusal to hand to the host: `Invalid`, `Unresolved`, `Denied` or `NoRoute`.
 pub async fn dial_udp(request: &Dial, policy: &Policy) -> Result<(UdpSocket, SocketAddr), Refusal> {
     first_of(request, policy, |address| async move {
         let any: IpAddr = match address {
@@ -187,6 +188,7 @@ where
 fn unreachable(address: SocketAddr, error: &io::Error) -> Refusal {
     let code = match error.kind() {
         io::ErrorKind::TimedOut => RefusalCode::Timeout,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => RefusalCode::NoRoute,
         _ => RefusalCode::Unreachable,
     };
     let why = match error.kind() {

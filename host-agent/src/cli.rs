@@ -157,7 +157,8 @@ Examples:
   lkc-host up --cni none --wait api
   lkc-host up --wait deployment/kube-system/coredns --timeout 10m
   lkc-host up --forward 5432 --forward 8000:10.43.0.20:80
-  lkc-host up --reverse 5000 --reverse node:11434:127.0.0.1:11434")]
+  lkc-host up --reverse 5000 --reverse node:11434:127.0.0.1:11434
+  lkc-host up --socks              # curl --socks5-hostname 127.0.0.1:1080 http://10.43.0.20")]
 pub struct Up {
     #[command(flatten)]
     pub which: WhichOrAll,
@@ -179,12 +180,22 @@ pub struct Up {
     /// How long to wait at most: 90s, 5m, 1h30m [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
-    /// Open a further forward: PORT, HOST:GUEST or HOST:ADDRESS:GUEST, with NAME= in front and /udp behind if you like; may be repeated
+    /// Open a further forward: PORT, HOST:GUEST or HOST:ADDRESS:GUEST, with NAME= in front and /udp or /socks behind if you like; may be repeated
     #[arg(long, value_name = "HOST:GUEST", conflicts_with = "all")]
     pub forward: Vec<ForwardArg>,
     /// Have the guest listen and bring its connections to this host: PORT, GUEST:HOST, GUEST:ADDRESS:HOST or GUEST:unix:PATH, with NAME= and an ADDRESS: of the guest in front if you like; may be repeated
     #[arg(long, value_name = "GUEST:HOST", conflicts_with = "all")]
     pub reverse: Vec<String>,
+    /// Let programs reach the cluster's pods and services by SOCKS5 [default port: 1080 + index]
+    #[arg(
+        long,
+        value_name = "PORT",
+        num_args = 0..=1,
+        require_equals = true,
+        value_parser = clap::value_parser!(u16).range(1..),
+        conflicts_with = "all"
+    )]
+    pub socks: Option<Option<u16>>,
     /// Keep the link encrypted even where only this host's kernel stands between its ends
     #[arg(long)]
     pub encrypt: bool,
@@ -200,10 +211,18 @@ impl Up {
             cni: self.cni.map(|cni| cni.to_string()),
             encrypt: self.encrypt.then(|| Encrypt::Always.to_string()),
             k3s_binary: self.k3s.clone(),
+            ports: self.socks.iter().map(socks_port).collect(),
             forwards: self.forward.iter().map(ToString::to_string).collect(),
             reverse: self.reverse.clone(),
             ..Overrides::default()
         }
+    }
+}
+
+fn socks_port(port: &Option<u16>) -> String {
+    match port {
+        Some(port) => format!("socks={port}"),
+        None => "socks=on".to_owned(),
     }
 }
 
@@ -377,6 +396,7 @@ Forwards:
   15432:10.43.0.20:5432   port 15432 to a service or pod
   db=15432:5432           the same as 15432:5432, called db
   5353:10.43.0.10:53/udp  datagrams, here to the cluster's name server
+  1080/socks              SOCKS5: a program that uses it reaches any pod and service
 
 Examples:
   lkc-host forward

@@ -85,6 +85,7 @@ codes! {
         Failed = 7 => "it was tried and failed",
         Unresolved = 8 => "the name has no address",
         InUse = 9 => "the address is in use",
+        NoRoute = 10 => "no route leads to the target",
     }
 }
 

@@ -20,6 +20,7 @@ mod refusals;
 mod reverse;
 mod rotation;
 mod secrets;
+mod socks;
 mod terminal;
 mod two_clusters;
 mod waiting;

@@ -55,6 +55,20 @@ impl FromStr for ForwardArg {
             Some((ports, word)) => (ports, forward_protocol(word, text)?),
             None => (ports, ForwardProtocol::Tcp),
         };
+        if protocol == ForwardProtocol::Socks {
+            if ports.contains(':') {
+                return Err(format!(
+                    "`{text}` has a target, which the clients of SOCKS name themselves"
+                ));
+            }
+            return Ok(Self {
+                name,
+                protocol,
+                host_port: port(ports, text)?,
+                guest_host: String::new(),
+                guest_port: 0,
+            });
+        }
         let to_guest = |host_port, guest_port| Self {
             name: name.clone(),
             protocol,
@@ -102,14 +116,18 @@ impl fmt::Display for ForwardArg {
             guest_port,
             ..
         } = self;
-        if guest_host.contains(':') {
+        if self.protocol == ForwardProtocol::Socks {
+            write!(formatter, "{host_port}")?;
+        } else if guest_host.contains(':') {
             write!(formatter, "{host_port}:[{guest_host}]:{guest_port}")?;
         } else {
             write!(formatter, "{host_port}:{guest_host}:{guest_port}")?;
         }
         match self.protocol {
             ForwardProtocol::Tcp => Ok(()),
-            ForwardProtocol::Udp => write!(formatter, "/{}", self.protocol),
+            ForwardProtocol::Udp | ForwardProtocol::Socks => {
+                write!(formatter, "/{}", self.protocol)
+            }
         }
     }
 }
@@ -117,7 +135,7 @@ impl fmt::Display for ForwardArg {
 fn forward_protocol(word: &str, whole: &str) -> Result<ForwardProtocol, String> {
     let known = ForwardProtocol::ALL.iter().copied();
     let found = { known }.find(|protocol| protocol.as_str() == word);
-    found.ok_or_else(|| format!("`{word}` in `{whole}` is neither tcp nor udp"))
+    found.ok_or_else(|| format!("`{word}` in `{whole}` is none of tcp, udp and socks"))
 }
 
 fn forward_name(name: &str) -> Result<String, String> {
@@ -188,6 +206,7 @@ mod tests {
             "=1",
             "db=",
             "53/sctp",
+            "1080:80/socks",
             "/udp",
         ]
         .iter()
@@ -210,7 +229,8 @@ mod tests {
         DB=1: `DB` is not a name of a forward: at most 40 of a-z, 0-9 and -, a letter first
         =1: `` is not a name of a forward: at most 40 of a-z, 0-9 and -, a letter first
         db=: `` in `db=` is not a port from 1 to 65535
-        53/sctp: `sctp` in `53/sctp` is neither tcp nor udp
+        53/sctp: `sctp` in `53/sctp` is none of tcp, udp and socks
+        1080:80/socks: `1080:80/socks` has a target, which the clients of SOCKS name themselves
         /udp: `` in `/udp` is not a port from 1 to 65535
         ");
     }
@@ -221,6 +241,7 @@ mod tests {
             "80:127.0.0.1:80",
             "db=80:[fd00::1]:8080",
             "dns=53:10.43.0.10:53/udp",
+            "1080/socks",
         ] {
             assert_eq!(text.parse::<ForwardArg>().unwrap().to_string(), text);
         }

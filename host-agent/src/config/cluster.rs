@@ -74,9 +74,9 @@ pub struct ForwardSpec {
     pub bind: Vec<IpAddr>,
     /// Port on the host.
     pub host_port: u16,
-    /// Address in the guest, `127.0.0.1` by default.
+    /// Address in the guest, `127.0.0.1` by default; empty of SOCKS, whose clients name it.
     pub guest_host: String,
-    /// Port in the guest.
+    /// Port in the guest; 0 of SOCKS.
     pub guest_port: u16,
 }
 
@@ -95,9 +95,12 @@ impl ForwardSpec {
     #[must_use]
     pub fn target(&self) -> String {
         let (host, port) = (&self.guest_host, self.guest_port);
-        match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
+        if self.protocol == ForwardProtocol::Socks {
+            "node,pods,services".to_owned()
+        } else if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
         }
     }
 }
@@ -111,11 +114,13 @@ pub enum ForwardProtocol {
     Tcp,
     /// Datagrams.
     Udp,
+    /// Connections to what the client names, by SOCKS5.
+    Socks,
 }
 
 impl ForwardProtocol {
     /// Every protocol.
-    pub const ALL: &[Self] = &[Self::Tcp, Self::Udp];
+    pub const ALL: &[Self] = &[Self::Tcp, Self::Udp, Self::Socks];
 
     /// The word that people write and read.
     #[must_use]
@@ -123,6 +128,7 @@ impl ForwardProtocol {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Socks => "socks",
         }
     }
 
@@ -132,6 +138,7 @@ impl ForwardProtocol {
         match self {
             Self::Tcp => format!("port-{host_port}"),
             Self::Udp => format!("udp-{host_port}"),
+            Self::Socks => format!("socks-{host_port}"),
         }
     }
 }

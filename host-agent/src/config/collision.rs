@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::{
     LARGEST_INDEX,
-    cluster::{ClusterName, ClusterSpec, ForwardSpec, MacAddress},
+    cluster::{ClusterName, ClusterSpec, ForwardProtocol, ForwardSpec, MacAddress},
     draft::WELL_KNOWN,
 };
 use crate::error::{CommandError, Kind};
@@ -149,7 +149,7 @@ fn common_claim(ours: &ClusterSpec, theirs: &ClusterSpec) -> Option<Claim> {
 impl ForwardSpec {
     /// Whether both cannot listen at once.
     pub(crate) fn listens_where(&self, other: &Self) -> bool {
-        self.protocol == other.protocol
+        (self.protocol == ForwardProtocol::Udp) == (other.protocol == ForwardProtocol::Udp)
             && self.host_port == other.host_port
             && self
                 .bind

@@ -46,44 +46,59 @@ pub(super) struct Draft {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PortChoice {
     Port(i64),
+    /// The one that the index gives it.
+    Usual,
     Off,
 }
 
-/// A forward that every cluster has unless it is switched off.
+/// A forward whose port follows from the index.
 pub(super) struct WellKnown {
     pub(super) name: &'static str,
     /// Host port of the cluster with index 0.
     pub(super) host: u16,
-    pub(super) guest: u16,
+    /// Port in the guest; none of SOCKS.
+    pub(super) guest: Option<u16>,
 }
 
-/// The forwards that every cluster has unless they are switched off.
-pub(super) const WELL_KNOWN: [WellKnown; 4] = [
+impl WellKnown {
+    /// Whether a cluster has it unless it is switched off. What opens all of a cluster is asked for.
+    pub(super) const fn by_default(&self) -> bool {
+        self.guest.is_some()
+    }
+}
+
+/// The forwards whose ports follow from the index.
+pub(super) const WELL_KNOWN: [WellKnown; 5] = [
     WellKnown {
         name: "api",
         host: 6443,
-        guest: 6443,
+        guest: Some(6443),
     },
     WellKnown {
         name: "http",
         host: 8080,
-        guest: 80,
+        guest: Some(80),
     },
     WellKnown {
         name: "https",
         host: 8443,
-        guest: 443,
+        guest: Some(443),
     },
     WellKnown {
         name: "ssh",
         host: 2210,
-        guest: 22,
+        guest: Some(22),
+    },
+    WellKnown {
+        name: "socks",
+        host: 1080,
+        guest: None,
     },
 ];
 
 impl ForwardSpec {
-    /// Whether another index would move its host port: it is one of those that every cluster has,
-    /// on the port that `index` gives it.
+    /// Whether another index would move its host port: it is one whose port follows from the index,
+    /// and has the one that `index` gives it.
     #[must_use]
     pub fn follows_index(&self, index: u8) -> bool {
         WELL_KNOWN
@@ -247,7 +262,8 @@ impl Draft {
             &WELL_KNOWN.map(|known| known.name),
         )?;
         for (port, known) in self.ports.iter_mut().zip(&WELL_KNOWN) {
-            *port = reader.value(known.name).map(port_choice).transpose()?;
+            let said = reader.value(known.name);
+            *port = said.map(|value| port_choice(value, known)).transpose()?;
         }
         Ok(())
     }
@@ -296,10 +312,13 @@ impl DraftForward {
     }
 }
 
-fn port_choice(value: &Value<'_>) -> Result<Placed<PortChoice>, Problem> {
+fn port_choice(value: &Value<'_>, known: &WellKnown) -> Result<Placed<PortChoice>, Problem> {
     match value.as_ref() {
         DeValue::Integer(_) => Ok(integer(value)?.map(PortChoice::Port)),
         DeValue::Boolean(false) => Ok(Placed::new(PortChoice::Off, place(value))),
+        DeValue::Boolean(true) if !known.by_default() => {
+            Ok(Placed::new(PortChoice::Usual, place(value)))
+        }
         DeValue::Boolean(true) => Err(Problem::at(&place(value), "expected a port or false")
             .help("a listener is there by default: remove this line")),
         other => Err(wrong_type("a port or false", other, value.span())),

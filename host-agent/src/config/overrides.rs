@@ -32,7 +32,7 @@ pub struct Overrides {
     pub k3s_binary: Option<PathBuf>,
     /// `--k3s-setting`: `KEY=VALUE` or `KEY`, in k3s' own words; added to those of the file.
     pub k3s_settings: Vec<String>,
-    /// `--port`: `NAME=PORT` or `NAME=off` for one of the well-known forwards.
+    /// `--port`: `NAME=PORT`, `NAME=on` or `NAME=off` for one of the well-known forwards.
     pub ports: Vec<String>,
     /// `--forward`: `[NAME=][ADDRESS:]HOST_PORT[:[GUEST_HOST:]GUEST_PORT]`, added to those of the
     /// file; one of the same name is replaced.
@@ -106,6 +106,7 @@ fn apply_port(text: &str, draft: &mut Draft) -> Result<(), Problem> {
     let choice =
         match choice {
             "off" => PortChoice::Off,
+            "on" => PortChoice::Usual,
             number => PortChoice::Port(number.parse().map_err(|_| {
                 Problem::at(&place, format!("`{number}` is neither a port nor off"))
             })?),

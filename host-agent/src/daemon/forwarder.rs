@@ -8,6 +8,7 @@ mod connection;
 mod counters;
 mod listener;
 mod own;
+mod socks;
 mod udp;
 
 use std::{
@@ -25,7 +26,7 @@ pub(super) use listener::{BindError, Listener, bind};
 pub(super) use own::{OwnConnection, OwnConnections};
 
 use super::guest_link::LinkSlot;
-use crate::config::ForwardSpec;
+use crate::config::{ForwardProtocol, ForwardSpec};
 use connection::Connection;
 use udp::{UdpDoor, UdpLimits};
 
@@ -183,7 +184,12 @@ impl Door {
                             connection.counters = Arc::clone(&taken.counters);
                         }
                         self.tasks.spawn(async move {
-                            connection.serve(tcp).await;
+                            match connection.spec.protocol {
+                                ForwardProtocol::Socks => connection.serve_socks(tcp).await,
+                                ForwardProtocol::Tcp | ForwardProtocol::Udp => {
+                                    connection.serve(tcp).await;
+                                }
+                            }
                             drop((permit, taken));
                         });
                     }

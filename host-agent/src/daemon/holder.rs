@@ -14,7 +14,7 @@ use crate::{config::ForwardProtocol, sanitize};
 /// The kernel's tables of sockets, and the state in them of one that is in the way.
 fn tables_of(protocol: ForwardProtocol) -> ([&'static str; 2], &'static str) {
     match protocol {
-        ForwardProtocol::Tcp => (["net/tcp", "net/tcp6"], "0A"),
+        ForwardProtocol::Tcp | ForwardProtocol::Socks => (["net/tcp", "net/tcp6"], "0A"),
         ForwardProtocol::Udp => (["net/udp", "net/udp6"], "07"),
     }
 }

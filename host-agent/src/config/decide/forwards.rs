@@ -29,13 +29,17 @@ pub(super) fn decide(
     let mut places = Vec::new();
     for (known, said) in WELL_KNOWN.iter().zip(&draft.ports) {
         if let Some(host_port) = well_known_port(known, said.as_ref(), index)? {
+            let (protocol, guest_host, guest_port) = match known.guest {
+                Some(port) => (ForwardProtocol::Tcp, FORWARD_LOOPBACK, port),
+                None => (ForwardProtocol::Socks, "", 0),
+            };
             forwards.push(ForwardSpec {
                 name: known.name.to_owned(),
-                protocol: ForwardProtocol::Tcp,
+                protocol,
                 bind: loopback(),
                 host_port,
-                guest_host: FORWARD_LOOPBACK.to_owned(),
-                guest_port: known.guest,
+                guest_host: guest_host.to_owned(),
+                guest_port,
             });
             places.push(place_of(said.as_ref(), index_place));
         }
@@ -76,8 +80,9 @@ fn well_known_port(
     index: u8,
 ) -> Result<Option<u16>, Problem> {
     match said {
-        None => Ok(Some(known.host + u16::from(index))),
+        None => Ok(known.by_default().then_some(known.host + u16::from(index))),
         Some(said) => match said.value {
+            PortChoice::Usual => Ok(Some(known.host + u16::from(index))),
             PortChoice::Off => Ok(None),
             PortChoice::Port(number) => port(number, &said.place).map(Some),
         },
@@ -97,30 +102,16 @@ pub(super) fn port(number: i64, place: &Place) -> Result<u16, Problem> {
 }
 
 fn decide_one(said: &DraftForward) -> Result<(ForwardSpec, Place), Problem> {
-    let host = said
-        .host
-        .as_ref()
-        .map(|host| port(host.value, &host.place))
-        .transpose()?;
-    let guest = said.guest.as_ref().map(guest_target).transpose()?;
-    let (host_port, guest_host, guest_port) = match (host, guest) {
-        (Some(host), Some((guest_host, guest))) => (host, guest_host, guest),
-        (Some(host), None) => (host, FORWARD_LOOPBACK.to_owned(), host),
-        (None, Some((guest_host, guest))) => (guest, guest_host, guest),
-        (None, None) => {
-            return Err(Problem::at(
-                &said.place,
-                "a forward needs the port of the host or of the guest",
-            )
-            .help("write host = 5432, and guest = 5432 if it differs"));
-        }
-    };
     let protocol = word(
         said.protocol.as_ref(),
         ForwardProtocol::ALL,
         ForwardProtocol::as_str,
     )?
     .unwrap_or_default();
+    let (host_port, guest_host, guest_port) = match protocol {
+        ForwardProtocol::Tcp | ForwardProtocol::Udp => ports(said)?,
+        ForwardProtocol::Socks => (socks_port(said)?, String::new(), 0),
+    };
     let name = match &said.name {
         None => protocol.usual_name(host_port),
         Some(name) => forward_name(name)?,
@@ -144,6 +135,40 @@ fn decide_one(said: &DraftForward) -> Result<(ForwardSpec, Place), Problem> {
     };
     let guest_place = place_of(said.guest.as_ref(), &said.place);
     Ok((forward, place_of(said.host.as_ref(), &guest_place)))
+}
+
+/// The port of the host, and the target in the guest.
+fn ports(said: &DraftForward) -> Result<(u16, String, u16), Problem> {
+    let host = said
+        .host
+        .as_ref()
+        .map(|host| port(host.value, &host.place))
+        .transpose()?;
+    let guest = said.guest.as_ref().map(guest_target).transpose()?;
+    match (host, guest) {
+        (Some(host), Some((guest_host, guest))) => Ok((host, guest_host, guest)),
+        (Some(host), None) => Ok((host, FORWARD_LOOPBACK.to_owned(), host)),
+        (None, Some((guest_host, guest))) => Ok((guest, guest_host, guest)),
+        (None, None) => Err(Problem::at(
+            &said.place,
+            "a forward needs the port of the host or of the guest",
+        )
+        .help("write host = 5432, and guest = 5432 if it differs")),
+    }
+}
+
+fn socks_port(said: &DraftForward) -> Result<u16, Problem> {
+    if let Some(guest) = &said.guest {
+        let message = "a forward of SOCKS has no target: its clients name theirs";
+        return Err(Problem::at(&guest.place, message).help("remove `guest`"));
+    }
+    match &said.host {
+        Some(host) => port(host.value, &host.place),
+        None => Err(
+            Problem::at(&said.place, "a forward of SOCKS needs a port of the host")
+                .help("write host = 1080"),
+        ),
+    }
 }
 
 pub(super) fn forward_name(said: &Placed<String>) -> Result<String, Problem> {
@@ -289,7 +314,7 @@ pub(in crate::config) fn forward_argument(
     };
     let unreadable = || {
         Problem::at(place, format!("`{text}` is not a forward"))
-            .help("write HOST_PORT:GUEST_PORT, as in 5432:5432, with NAME= and a listening ADDRESS: before it and /udp behind it if needed")
+            .help("write HOST_PORT:GUEST_PORT, as in 5432:5432, with NAME= and a listening ADDRESS: before it and /udp or /socks behind it if needed")
     };
     let (ports, protocol) = match ports.rsplit_once('/') {
         Some((ports, protocol)) => (ports, Some(said(protocol))),

@@ -84,7 +84,7 @@ fn unknown_keys() {
 2 │ postgres = 5432
   · ────────
   ╰────
- help: [cluster.k3s-dev.ports] has the keys api, http, https, ssh
+ help: [cluster.k3s-dev.ports] has the keys api, http, https, ssh, socks
 ");
     assert_snapshot!(report("[[cluster.a.forward]]\nport = 5432\n"), @r"
  × unknown key `port` in [[forward]]
@@ -478,6 +478,58 @@ fn names_and_words() {
   ╰────
  help: did you mean `k3s-dev`?
 "#);
+}
+
+#[test]
+fn forwards_of_socks() {
+    assert_snapshot!(report("[[cluster.a.forward]]\nprotocol = \"socks\"\nhost = 1080\nguest = 80\n"), @r"
+     × a forward of SOCKS has no target: its clients name theirs
+      ╭─[/p/lkc.toml:4:9]
+    3 │ host = 1080
+    4 │ guest = 80
+      ·         ──
+      ╰────
+     help: remove `guest`
+    ");
+    assert_snapshot!(report("[[cluster.a.forward]]\nprotocol = \"socks\"\n"), @r#"
+     × a forward of SOCKS needs a port of the host
+      ╭─[/p/lkc.toml:1:1]
+    1 │ [[cluster.a.forward]]
+      · ─────────────────────
+    2 │ protocol = "socks"
+      ╰────
+     help: write host = 1080
+    "#);
+    assert_snapshot!(report("[[cluster.a.forward]]\nprotocol = \"sock\"\nhost = 1080\n"), @r#"
+     × `sock` is not among the choices: tcp, udp, socks
+      ╭─[/p/lkc.toml:2:12]
+    1 │ [[cluster.a.forward]]
+    2 │ protocol = "sock"
+      ·            ──────
+    3 │ host = 1080
+      ╰────
+     help: did you mean `socks`?
+    "#);
+    assert_snapshot!(report("[cluster.a.ports]\nsocks = 5432\n[[cluster.a.forward]]\nhost = 5432\n"), @r"
+     × the forwards `socks` and `port-5432` have the same host port 5432
+      ╭─[/p/lkc.toml:2:9]
+    1 │ [cluster.a.ports]
+    2 │ socks = 5432
+      ·         ──┬─
+      ·           ╰── the other one
+    3 │ [[cluster.a.forward]]
+    4 │ host = 5432
+      ·        ────
+      ╰────
+    ");
+    assert_snapshot!(report("[cluster.a.ports]\napi = false\n[[cluster.a.forward]]\nname = \"api\"\nhost = 6443\nprotocol = \"udp\"\n"), @r#"
+     × the forward `api` is one of TCP
+      ╭─[/p/lkc.toml:6:12]
+    5 │ host = 6443
+    6 │ protocol = "udp"
+      ·            ─────
+      ╰────
+    "#);
 }
 
 #[test]

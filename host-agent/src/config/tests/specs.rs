@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use lkc_protocol::message::{Cni, K3sRole, Rung};
 
 use super::{
-    super::{ClusterSpec, EXAMPLE, Encrypt, check_against},
+    super::{ClusterSpec, EXAMPLE, Encrypt, ForwardProtocol, ForwardSpec, check_against},
     config, no_config,
 };
 use crate::{
@@ -161,6 +161,30 @@ fn forwards_have_targets_in_three_forms() {
             (forward.name.as_str(), forward.host_port),
             ("port-9000", 9000)
         );
+    }
+}
+
+#[test]
+fn socks_is_off_unless_asked_for() {
+    let listens = |text: &str| {
+        let spec = spec(text);
+        let socks = |forward: &&ForwardSpec| forward.protocol == ForwardProtocol::Socks;
+        let found = spec.forwards.iter().find(socks);
+        found.map(|forward| (forward.name.clone(), forward.host_port))
+    };
+    assert_eq!(listens("[cluster.a]"), None);
+    assert_eq!(listens("[cluster.a.ports]\nsocks = false"), None);
+    for (said, name, port) in [
+        ("index = 3\nports = { socks = true }", "socks", 1083),
+        ("index = 3\nports = { socks = 9999 }", "socks", 9999),
+        (
+            "forward = [{ host = 1080, protocol = \"socks\" }]",
+            "socks-1080",
+            1080,
+        ),
+    ] {
+        let found = listens(&format!("[cluster.a]\n{said}"));
+        assert_eq!(found, Some((name.to_owned(), port)), "{said}");
     }
 }
 

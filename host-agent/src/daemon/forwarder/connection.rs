@@ -46,8 +46,21 @@ pub(super) struct Connection {
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) layer: Layer,
-    by_target: bool,
+    /// The guest's own word for it, where it has said one.
+    pub(super) code: Option<RefusalCode>,
     why: String,
+}
+
+impl Refused {
+    /// Because of the client itself.
+    pub(super) const fn by_client(why: String) -> Self {
+        Self::without_answer(Layer::Host, why)
+    }
+
+    const fn without_answer(layer: Layer, why: String) -> Self {
+        let code = None;
+        Self { layer, code, why }
+    }
 }
 
 impl Connection {
@@ -59,16 +72,26 @@ impl Connection {
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let _open = ForwardCounters::hold(&counters.open);
         match self.dial(&self.target(DialNetwork::Tcp), &client).await {
-            Ok(dialled) => {
-                drop(self.links);
-                carry(client, dialled, &counters, &self.spec.name).await;
-            }
+            Ok(dialled) => self.carry(client, dialled).await,
             Err(refused) => {
                 client.reset_on_close();
                 drop(client);
                 self.note(&refused);
             }
         }
+    }
+
+    /// Moves the bytes of a connection to its end.
+    pub(super) async fn carry(self, client: impl Socket, dialled: Dialled) {
+        let Self {
+            counters,
+            links,
+            spec,
+            ..
+        } = self;
+        // It needs no other link than its own.
+        drop(links);
+        carry(client, dialled, &counters, &spec.name).await;
     }
 
     /// What the forward leads to.
@@ -85,7 +108,7 @@ impl Connection {
         let Refused { layer, why, .. } = refused;
         let forward = &self.spec.name;
         tracing::info!(%forward, "not connected: {layer}: {}", crate::sanitize::line(why));
-        if refused.by_target {
+        if refused.code.is_some() {
             self.counters.refused(*layer, why);
         } else {
             self.counters.failed(*layer, why);
@@ -143,11 +166,7 @@ impl Connection {
                 Ok(Err(error)) => return Err(refusal(&error)),
                 Err(_) => {
                     let why = format!("no answer to the dial within {} s", DIAL_DEADLINE.as_secs());
-                    return Err(Refused {
-                        layer: Layer::Agent,
-                        by_target: false,
-                        why,
-                    });
+                    return Err(Refused::without_answer(Layer::Agent, why));
                 }
             }
         }
@@ -178,22 +197,17 @@ impl Connection {
         let waited = tokio::select! {
             biased;
             waited = self.token.run_until_cancelled(waiting) => waited,
-            () = gone => return Err(Refused {
-                layer: Layer::Host,
-                by_target: false,
-                why: "the client gave up while its connection was parked".to_owned(),
-            }),
+            () = gone => {
+                let why = "the client gave up while its connection was parked";
+                return Err(Refused::by_client(why.to_owned()));
+            }
         };
         let why = match waited {
             Some(Ok(Some(link))) => return Ok(link),
             Some(Ok(None)) | None => "the forward was closed".to_owned(),
             Some(Err(_)) => format!("no link to the guest within {} ms", self.park.as_millis()),
         };
-        Err(Refused {
-            layer: Layer::Carrier,
-            by_target: false,
-            why,
-        })
+        Err(Refused::without_answer(Layer::Carrier, why))
     }
 }
 
@@ -237,40 +251,35 @@ fn knows(network: DialNetwork, guest: &Hello) -> Result<(), Refused> {
     match network {
         DialNetwork::Udp if guest.capability < version::FORWARDS => {
             let version = crate::sanitize::line(&guest.version);
-            Err(Refused {
-                layer: Layer::Agent,
-                by_target: false,
-                why: format!(
-                    "lkc-guest {version} in the guest is too old for forwards over UDP: upgrade it"
-                ),
-            })
+            let why = format!(
+                "lkc-guest {version} in the guest is too old for forwards over UDP: upgrade it"
+            );
+            Err(Refused::without_answer(Layer::Agent, why))
         }
         DialNetwork::Tcp | DialNetwork::Udp => Ok(()),
     }
 }
 
 fn refusal(error: &DialError) -> Refused {
-    let (layer, by_target) = match error {
-        DialError::Handover(_) => (Layer::Agent, false),
+    let (layer, code) = match error {
+        DialError::Handover(_) => (Layer::Agent, None),
         DialError::Request(error) => of_request(error),
     };
-    Refused {
-        layer,
-        by_target,
-        why: error.to_string(),
-    }
+    let why = error.to_string();
+    Refused { layer, code, why }
 }
 
-const fn of_request(error: &RequestError) -> (Layer, bool) {
+const fn of_request(error: &RequestError) -> (Layer, Option<RefusalCode>) {
     match error {
         RequestError::Refused(refusal) => match refusal.code {
-            RefusalCode::Unreachable | RefusalCode::Timeout | RefusalCode::Unresolved => {
-                (Layer::Target, true)
-            }
-            _ => (Layer::Agent, true),
+            code @ (RefusalCode::Unreachable
+            | RefusalCode::NoRoute
+            | RefusalCode::Timeout
+            | RefusalCode::Unresolved) => (Layer::Target, Some(code)),
+            code => (Layer::Agent, Some(code)),
         },
-        RequestError::LinkDown | RequestError::TooManyStreams => (Layer::Carrier, false),
-        RequestError::Answer(_) => (Layer::Agent, false),
+        RequestError::LinkDown | RequestError::TooManyStreams => (Layer::Carrier, None),
+        RequestError::Answer(_) => (Layer::Agent, None),
     }
 }
 

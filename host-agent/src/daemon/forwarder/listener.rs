@@ -63,7 +63,7 @@ pub(in super::super) fn bind(spec: &ForwardSpec) -> Result<Vec<Listener>, BindEr
     for &ip in spec.bind.iter().filter(|&&ip| !covered(ip)) {
         let address = SocketAddr::new(ip, spec.host_port);
         let bound = match spec.protocol {
-            ForwardProtocol::Tcp => bind_tcp(address).map(Listener::Tcp),
+            ForwardProtocol::Tcp | ForwardProtocol::Socks => bind_tcp(address).map(Listener::Tcp),
             ForwardProtocol::Udp => bind_udp(address).map(Listener::Udp),
         };
         match bound {

@@ -38,6 +38,8 @@ pub(in super::super) enum Guest {
     Echoes,
     /// Says that nobody listens there.
     Refuses,
+    /// Says no, with this code.
+    RefusesWith(RefusalCode),
     /// Accepts, sends a few bytes and breaks the connection.
     Breaks,
     /// Accepts and reads nothing.
@@ -81,6 +83,18 @@ impl Bench {
             ..spec(address.port())
         };
         Self::of(limits, spec, address, Listener::Udp(socket))
+    }
+
+    /// One of SOCKS.
+    pub(super) async fn socks() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let spec = ForwardSpec {
+            protocol: ForwardProtocol::Socks,
+            ..spec(address.port())
+        };
+        let limits = UdpLimits::shared_by(1);
+        Self::of(limits, spec, address, Listener::Tcp(listener))
     }
 
     fn of(limits: UdpLimits, spec: ForwardSpec, address: SocketAddr, listener: Listener) -> Self {
@@ -208,6 +222,10 @@ async fn serve(mut incoming: Incoming, guest: Guest) {
         if matches!(guest, Guest::Refuses) {
             let refusal = Refusal::new(RefusalCode::Unreachable, "connection refused");
             request.refuse(&refusal);
+            continue;
+        }
+        if let Guest::RefusesWith(code) = guest {
+            request.refuse(&Refusal::new(code, "no"));
             continue;
         }
         let address = "127.0.0.1:80".to_owned();
