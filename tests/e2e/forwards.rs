@@ -9,10 +9,10 @@ use std::{
 };
 
 use insta::assert_snapshot;
-use lkc_tests::{User, eventually, loopbacks};
+use lkc_tests::{TestEnv, User, eventually, loopbacks};
 use nix::sys::signal::Signal;
 
-use crate::{can_be, env_with_cluster, has_kubectl};
+use crate::{PROGRAMS, can_be, env_with_cluster, has_kubectl};
 
 /// Bytes of the big transfer, each way.
 const BIG: usize = 64 * 1024 * 1024;
@@ -92,10 +92,20 @@ fn a_forward_to_nobody_is_reset_and_never_an_empty_success() {
 
 #[test]
 fn a_big_transfer_arrives_whole_in_both_directions() {
+    big_transfer(&["up"]);
+}
+
+#[test]
+fn a_big_transfer_arrives_whole_over_an_encrypted_link() {
+    big_transfer(&["up", "--encrypt"]);
+}
+
+#[track_caller]
+fn big_transfer(up: &[&str]) {
     if !can_be(User::Nobody) {
         return;
     }
-    let env = env_with_cluster(&[]);
+    let env = env_of(up);
     let server = serve(env.listen_in("k3s-dev", "127.0.0.1:7000"), 1);
     let port = env.spare_port(0);
     env.run(&["forward", &format!("{port}:7000")]).succeeds();
@@ -117,16 +127,52 @@ fn a_big_transfer_arrives_whole_in_both_directions() {
     });
 }
 
+/// The connection is the daemon's own by then: the agent has handed it over.
+#[test]
+fn a_connection_survives_the_agent() {
+    if !can_be(User::Nobody) {
+        return;
+    }
+    let env = env_with_cluster(&[]);
+    let listener = env.listen_in("k3s-dev", "127.0.0.1:7000");
+    let port = env.spare_port(0);
+    env.run(&["forward", &format!("{port}:7000")]).succeeds();
+    let mut client = connect(port);
+    let (mut server, _) = listener.accept().unwrap();
+    let agent = env.process_in("k3s-dev", "lkc-guest").unwrap();
+    agent.signal(Signal::SIGKILL);
+    eventually("another agent is connected", PATIENCE, || {
+        (env.status("k3s-dev")["link"]["connects"] == 2).then_some(())
+    });
+    let mut word = [0; 5];
+    client.write_all(b"hello").unwrap();
+    server.read_exact(&mut word).unwrap();
+    assert_eq!(&word, b"hello");
+    server.write_all(b"world").unwrap();
+    client.read_exact(&mut word).unwrap();
+    assert_eq!(&word, b"world");
+}
+
 /// Nobody reads from one connection; others go on.
 #[test]
 fn a_reader_that_stalls_delays_nobody() {
+    stalled_reader(&["up"]);
+}
+
+#[test]
+fn a_reader_that_stalls_delays_nobody_on_an_encrypted_link() {
+    stalled_reader(&["up", "--encrypt"]);
+}
+
+#[track_caller]
+fn stalled_reader(up: &[&str]) {
     if !has_kubectl() {
         return;
     }
     if !can_be(User::Nobody) {
         return;
     }
-    let env = env_with_cluster(&[]);
+    let env = env_of(up);
     let listener = env.listen_in("k3s-dev", "127.0.0.1:7000");
     let flood = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
@@ -203,6 +249,16 @@ fn a_connection_waits_for_an_agent_that_is_slow() {
     assert!(nodes.is_alive());
     agent.signal(Signal::SIGCONT);
     nodes.finish().succeeds().prints(" Ready ");
+}
+
+/// A cluster that was brought up so. On an encrypted link every byte travels as a stream's, on
+/// another connections are handed over.
+#[track_caller]
+fn env_of(up: &[&str]) -> TestEnv {
+    let env = TestEnv::new(PROGRAMS);
+    env.configure_one(&[]);
+    env.run(up).succeeds();
+    env
 }
 
 #[track_caller]
