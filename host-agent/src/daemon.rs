@@ -23,6 +23,7 @@ mod reporter;
 mod reverse;
 mod shell;
 pub mod state;
+mod threads;
 
 use std::{
     fs::File,

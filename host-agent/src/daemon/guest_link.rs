@@ -9,7 +9,7 @@ pub(super) mod failure;
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Weak, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -53,9 +53,19 @@ pub struct ActiveLink {
     /// The link.
     pub link: Link,
     /// Takes the connections that its guest hands over, where one kernel serves both.
-    pub handover: Option<Arc<Taker>>,
+    pub handover: Option<HandedOver>,
     /// What the guest may bring on it.
     pub(super) arrivals: Arc<Arrivals>,
+}
+
+/// What a guest under the same kernel hands over.
+#[derive(Debug, Clone, Default)]
+pub struct HandedOver {
+    /// Gives the connections out as long as the link stands. Its descriptors are the guest's as
+    /// well, so that only the cluster's own threads may hold it, if only to let go of it.
+    pub taker: Weak<Taker>,
+    /// Cancelled when the cluster is let go of, which the connections do not outlive.
+    pub until: CancellationToken,
 }
 
 /// Where the current link is found.
@@ -192,10 +202,14 @@ impl GuestLink {
         let agent_version = link.peer().version.clone();
         tracing::info!(cluster = %self.cluster, link = number, encrypted = link.is_encrypted(), "link up");
         let arrivals = Arrivals::new(ArrivalLimits::default(), Arc::clone(&self.denied));
+        let handed_over = handover.as_ref().map(|taker| HandedOver {
+            taker: Arc::downgrade(taker),
+            until: self.token.clone(),
+        });
         self.slot.send_replace(Some(ActiveLink {
             number,
             link: link.clone(),
-            handover,
+            handover: handed_over,
             arrivals: Arc::clone(&arrivals),
         }));
         let mut running = std::pin::pin!(run_both(driver, incoming, &arrivals));

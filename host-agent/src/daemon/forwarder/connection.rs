@@ -63,6 +63,12 @@ impl Refused {
     }
 }
 
+/// A connection to the target, and when it ends at the latest where it does not with its link.
+pub(super) struct Reached {
+    dialled: Dialled,
+    until: CancellationToken,
+}
+
 impl Connection {
     /// Serves one client to its end.
     pub(super) async fn serve(self, client: impl Socket) {
@@ -72,7 +78,7 @@ impl Connection {
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let _open = ForwardCounters::hold(&counters.open);
         match self.dial(&self.target(DialNetwork::Tcp), &client).await {
-            Ok(dialled) => self.carry(client, dialled).await,
+            Ok(reached) => self.carry(client, reached).await,
             Err(refused) => {
                 client.reset_on_close();
                 drop(client);
@@ -82,7 +88,7 @@ impl Connection {
     }
 
     /// Moves the bytes of a connection to its end.
-    pub(super) async fn carry(self, client: impl Socket, dialled: Dialled) {
+    pub(super) async fn carry(self, client: impl Socket, reached: Reached) {
         let Self {
             counters,
             links,
@@ -91,7 +97,7 @@ impl Connection {
         } = self;
         // It needs no other link than its own.
         drop(links);
-        carry(client, dialled, &counters, &spec.name).await;
+        carry(client, reached, &counters, &spec.name).await;
     }
 
     /// What the forward leads to.
@@ -120,14 +126,17 @@ impl Connection {
         &self,
         target: &Dial,
         client: &impl Socket,
-    ) -> Result<Dialled, Refused> {
+    ) -> Result<Reached, Refused> {
         let gone = async {
             client.failure().await;
         };
         self.through_a_link(target.network, gone, |active| async move {
-            let taker = active.handover.as_deref();
-            let taker = taker.filter(|_| has_room_for_two(client));
-            dial(&active.link, taker, target).await
+            let handed_over = active.handover.unwrap_or_default();
+            let taker = handed_over.taker.upgrade();
+            let taker = taker.as_deref().filter(|_| has_room_for_two(client));
+            let dialled = dial(&active.link, taker, target).await?;
+            let until = handed_over.until;
+            Ok(Reached { dialled, until })
         })
         .await
     }
@@ -212,7 +221,8 @@ impl Connection {
 }
 
 /// Moves the bytes of one connection to its end, and counts how it ended.
-async fn carry(client: impl Socket, dialled: Dialled, counters: &ForwardCounters, forward: &str) {
+async fn carry(client: impl Socket, reached: Reached, counters: &ForwardCounters, forward: &str) {
+    let Reached { dialled, until } = reached;
     let failure = match dialled {
         Dialled::Stream(stream) => {
             let end = relay(client, stream, &counters.bytes).await;
@@ -226,11 +236,13 @@ async fn carry(client: impl Socket, dialled: Dialled, counters: &ForwardCounters
             }
         }
         Dialled::Socket(target) => {
-            let end = join(client, target, &counters.bytes).await;
-            tracing::trace!(forward, "connection ended: {end}");
+            let joined = join(client, target, &counters.bytes);
+            let end = until.run_until_cancelled(joined).await;
+            tracing::trace!(forward, "connection ended: {end:?}");
             match end {
-                JoinEnd::Target(error) => Some((Layer::Target, error.to_string())),
-                JoinEnd::Finished | JoinEnd::Client(_) => None,
+                None => Some((Layer::Carrier, "the cluster was let go of".to_owned())),
+                Some(JoinEnd::Target(error)) => Some((Layer::Target, error.to_string())),
+                Some(JoinEnd::Finished | JoinEnd::Client(_)) => None,
             }
         }
     };

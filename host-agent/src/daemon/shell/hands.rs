@@ -21,6 +21,7 @@ use super::super::{
     reporter::Reporter,
     reverse::{self, Reverse},
     state::{BindPurpose, Report},
+    threads::ClusterThreads,
 };
 use crate::{
     carrier::Carrier,
@@ -37,6 +38,8 @@ pub(super) struct Hands {
     tasks: TaskTracker,
     /// Cancelled when every task of the cluster has to end.
     token: CancellationToken,
+    /// What the guest's descriptors are met on; there once something is to be connected.
+    threads: Option<ClusterThreads>,
     slot: Arc<watch::Sender<Option<ActiveLink>>>,
     forwards: Vec<Forwarder>,
     pub(super) machine: Place,
@@ -79,6 +82,7 @@ impl Hands {
             board,
             tasks,
             token,
+            threads: None,
             slot: Arc::new(watch::channel(None).0),
             forwards: Vec::new(),
             machine: Place::default(),
@@ -116,6 +120,19 @@ impl Hands {
         self.slot.subscribe()
     }
 
+    fn threads(&mut self) -> Result<ClusterThreads, Failure> {
+        if let Some(threads) = &self.threads {
+            return Ok(threads.clone());
+        }
+        let started = ClusterThreads::start().map_err(|error| Failure {
+            kind: Kind::HostIo,
+            message: format!("cannot start the threads of {}: {error}", self.cluster),
+            hints: vec!["look at the limits of processes and of open files".to_owned()],
+            tail: Vec::new(),
+        })?;
+        Ok(self.threads.insert(started).clone())
+    }
+
     /// Runs a task until it ends or the cluster's tasks have to. One that panics would be waited
     /// for in vain, so that is reported in its place.
     pub(super) fn spawn(
@@ -143,6 +160,19 @@ impl Hands {
         indexes: Indexes,
         reporter: &Reporter,
     ) -> Option<Report> {
+        let threads = match (self.threads(), forwards.first()) {
+            (Ok(threads), _) => threads,
+            (Err(_), None) => return Some(Report::ForwardsBound { purpose, forwards }),
+            (Err(failure), Some(first)) => {
+                let forward = first.name.clone();
+                return Some(Report::BindFailed {
+                    purpose,
+                    forward,
+                    failure,
+                });
+            }
+        };
+        let entered = threads.enter();
         let mut bound = Vec::new();
         for forward in &forwards {
             if self.forwards.iter().any(|known| **known.spec() == *forward) {
@@ -151,7 +181,7 @@ impl Hands {
             match forwarder::bind(forward) {
                 Ok(listeners) => bound.push((forward.clone(), listeners)),
                 Err(error) => {
-                    drop(bound);
+                    drop((bound, entered));
                     self.explain(purpose, forward.clone(), forwards, error, indexes, reporter);
                     return None;
                 }
@@ -270,6 +300,13 @@ impl Hands {
         reporter: &Reporter,
     ) -> Option<Report> {
         self.disconnect();
+        let threads = match self.threads() {
+            Ok(threads) => threads,
+            Err(failure) => {
+                let attempt = 1;
+                return Some(Report::LinkFailed { attempt, failure });
+            }
+        };
         let (token, now) = (self.token.child_token(), Arc::new(Notify::new()));
         let link = GuestLink {
             cluster: self.cluster.clone(),
@@ -283,7 +320,12 @@ impl Hands {
             token: token.clone(),
         };
         // Not through `spawn`: it ends by its own token, after it has told the guest.
-        self.tasks.spawn(link.run());
+        let _entered = threads.enter();
+        let kept = threads.clone();
+        self.tasks.spawn(async move {
+            link.run().await;
+            drop(kept);
+        });
         self.link = Some(LinkTask { token, now });
         None
     }

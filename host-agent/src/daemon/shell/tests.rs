@@ -1,5 +1,7 @@
 //! The shell around a state without clusters, and what it finds on disk.
 
+mod hostile_descriptor;
+
 use std::{ffi::OsString, fs, path::Path};
 
 use super::*;
