@@ -1,20 +1,17 @@
 //! One end of the pair: datagrams between two processes of one kernel, with sockets on them.
 
 use std::{
-    io::{self, IoSlice, IoSliceMut},
-    mem::MaybeUninit,
+    io::{self, IoSlice},
+    mem::{self, MaybeUninit},
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::net::UnixDatagram,
     },
 };
 
 use rustix::{
     cmsg_space,
-    net::{
-        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-        SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-    },
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
 };
 
 /// Longest datagram: a proof.
@@ -90,30 +87,122 @@ pub(super) fn send_with(
     Ok(sendmsg(to, &[IoSlice::new(bytes)], &mut control, flags)?)
 }
 
-/// Receives bytes, and the descriptor that came with them if there was one.
+/// Receives bytes, and the descriptor that came with them if there was one. Every other descriptor
+/// is closed: of a pair, the other end's holder may have kept this end too, and can have the kernel
+/// add a descriptor of the sender to what comes (`SO_PASSPIDFD`), which [`rustix`] would pass over.
+#[expect(unsafe_code, reason = "no library gives all descriptors out as owned")]
 pub(super) fn receive_with(
     from: BorrowedFd<'_>,
     bytes: &mut [u8],
 ) -> io::Result<(usize, Option<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut slices = [IoSliceMut::new(bytes)];
-    let received = recvmsg(from, &mut slices, &mut control, flags())?;
+    let mut control = [0_u64; 3];
+    let mut slice = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: all zeroes are a value of this structure: no address, no slices, no control data.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &raw mut slice;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: the header leads to memory that is ours to write and outlives the call.
+    let received = unsafe { libc::recvmsg(from.as_raw_fd(), &raw mut header, FLAGS) };
+    let count = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
     let mut descriptor = None;
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-            // More than were asked for do not fit, and the kernel closes them.
-            descriptor = descriptors.into_iter().last();
+    // SAFETY: the kernel has filled the control data that the header says, in aligned memory; the
+    // macros stay within it. Descriptors in it were made for us and nobody else knows of them.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(&raw const header);
+        while let Some(one) = message.as_ref() {
+            let kind = (one.cmsg_level == libc::SOL_SOCKET).then_some(one.cmsg_type);
+            if kind.is_some_and(|kind| kind == libc::SCM_RIGHTS || Some(kind) == SCM_PIDFD) {
+                let data = libc::CMSG_DATA(message).cast::<RawFd>();
+                let length = (one.cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+                for place in 0..length / size_of::<RawFd>() {
+                    let number = data.add(place).read_unaligned();
+                    // In place of a descriptor that could not be made there is an error.
+                    let owned = (number >= 0).then(|| OwnedFd::from_raw_fd(number));
+                    if kind == Some(libc::SCM_RIGHTS) {
+                        descriptor = owned;
+                    }
+                }
+            }
+            message = libc::CMSG_NXTHDR(&raw const header, message);
         }
     }
-    Ok((received.bytes, descriptor))
+    Ok((count, descriptor))
 }
 
 /// A descriptor must not leak into a child that is started at the same moment. Where the system
 /// cannot promise that, nothing is ever handed over: its carriers lead to another kernel.
-fn flags() -> RecvFlags {
-    #[cfg(not(target_os = "macos"))]
-    return RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    #[cfg(target_os = "macos")]
-    return RecvFlags::DONTWAIT;
+#[cfg(not(target_os = "macos"))]
+const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+#[cfg(target_os = "macos")]
+const FLAGS: libc::c_int = libc::MSG_DONTWAIT;
+
+/// Control data that holds a descriptor of the sending process.
+#[cfg(target_os = "linux")]
+const SCM_PIDFD: Option<libc::c_int> = Some(4);
+#[cfg(not(target_os = "linux"))]
+const SCM_PIDFD: Option<libc::c_int> = None;
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn pidfds() -> usize {
+        let open = fs::read_dir("/proc/self/fd").unwrap();
+        let links = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        links
+            .filter(|link| link.to_string_lossy().contains("pidfd"))
+            .count()
+    }
+
+    #[test]
+    #[expect(unsafe_code, reason = "no library knows the option")]
+    fn descriptors_that_nobody_sent_are_closed() {
+        const SO_PASSPIDFD: libc::c_int = 76;
+        let (ours, theirs) = PairEnd::pair().unwrap();
+        let on: libc::c_int = 1;
+        // SAFETY: the option's value is an integer of this length. A kernel that does not know it
+        // has no such descriptors.
+        unsafe {
+            libc::setsockopt(
+                ours.0.as_raw_fd(),
+                libc::SOL_SOCKET,
+                SO_PASSPIDFD,
+                (&raw const on).cast(),
+                size_of_val(&on) as libc::socklen_t,
+            );
+        }
+        for _ in 0..8 {
+            theirs.send(b"number", None).unwrap();
+            let datagram = ours.receive().unwrap();
+            assert_eq!(datagram.bytes(), b"number");
+            assert!(datagram.socket.is_none());
+        }
+        assert_eq!(pidfds(), 0, "descriptors are left");
+    }
+
+    #[test]
+    fn of_several_descriptors_one_is_kept() {
+        let (ours, theirs) = PairEnd::pair().unwrap();
+        let (watched, other) = UnixDatagram::pair().unwrap();
+        let fd = other.as_fd();
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(3))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let three = [fd, fd, fd];
+        assert!(control.push(SendAncillaryMessage::ScmRights(&three)));
+        let slices = [IoSlice::new(b"number")];
+        sendmsg(&theirs.0, &slices, &mut control, SendFlags::empty()).unwrap();
+        let kept = ours.receive().unwrap().socket.unwrap();
+        drop(other);
+        assert!(watched.send(b"").is_ok(), "none is left");
+        drop(kept);
+        let gone = watched.send(b"").unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::ConnectionRefused);
+    }
 }

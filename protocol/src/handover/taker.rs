@@ -11,7 +11,10 @@ use std::{
     },
 };
 
-use rustix::net::{ipproto, sockopt::socket_protocol};
+use rustix::net::{
+    SocketType, ipproto,
+    sockopt::{socket_protocol, socket_type},
+};
 use thiserror::Error;
 use tokio::net::TcpStream;
 
@@ -135,10 +138,10 @@ impl Taker {
     }
 }
 
-/// No other kind of socket has this protocol.
+/// The protocol alone does not tell: raw sockets and netlink have a sixth one too.
 fn check_tcp(socket: &OwnedFd) -> Result<(), HandoverError> {
-    match socket_protocol(socket) {
-        Ok(Some(ipproto::TCP)) => Ok(()),
+    match (socket_type(socket), socket_protocol(socket)) {
+        (Ok(SocketType::STREAM), Ok(Some(ipproto::TCP))) => Ok(()),
         _ => Err(HandoverError::NotTcp),
     }
 }
@@ -151,6 +154,8 @@ mod tests {
         net::{Ipv4Addr, TcpListener, TcpStream as StdTcpStream, UdpSocket},
         os::{fd::AsFd, unix::net::UnixStream},
     };
+
+    use rustix::net::{AddressFamily, netlink, socket};
 
     use super::*;
 
@@ -202,7 +207,12 @@ mod tests {
         let (unix, mut other) = UnixStream::pair().unwrap();
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let file = File::open("/proc/self/status").unwrap();
-        for (number, descriptor) in [(0_u64, unix.as_fd()), (1, udp.as_fd()), (2, file.as_fd())] {
+        let (raw, netlink) = (SocketType::RAW, Some(netlink::XFRM));
+        // Where the kernel has no such netlink, the row beside it stands in.
+        let netlink = socket(AddressFamily::NETLINK, raw, netlink)
+            .unwrap_or_else(|_| udp.try_clone().unwrap().into());
+        let all = [unix.as_fd(), udp.as_fd(), file.as_fd(), netlink.as_fd()];
+        for (number, descriptor) in (0_u64..).zip(all) {
             let bytes = number.to_be_bytes();
             guest.send(&bytes, Some(descriptor)).unwrap();
             let refused = taker.take(&answer(number));

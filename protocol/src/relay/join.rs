@@ -18,6 +18,9 @@ use super::{
 /// Bytes that one direction moves before other connections of the thread get their turn.
 const TURN: usize = 512 * 1024;
 
+/// What a read counts for at least: many small ones take their time too.
+const READ: usize = 4 * 1024;
+
 /// Joins `client` and `target` until both directions have ended or one end fails; the other then
 /// sees a reset. Dropping the future resets both.
 pub async fn join(client: impl Socket, target: impl Socket, counters: &Counters) -> JoinEnd {
@@ -101,7 +104,7 @@ async fn pump(from: &impl Socket, to: &impl Socket, moved: &AtomicU64) -> Result
                 Ok(count) => {
                     send_all(from, to, buffer.as_ref()).await?;
                     moved.fetch_add(count as u64, Ordering::Relaxed);
-                    turn += count;
+                    turn += count.max(READ);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(Failed::Reading(error)),
@@ -128,4 +131,86 @@ async fn send_all(from: &impl Socket, to: &impl Socket, mut bytes: &[u8]) -> Res
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::fd::{AsFd, BorrowedFd},
+        os::unix::net::UnixStream,
+        sync::atomic::AtomicUsize,
+    };
+
+    use super::*;
+
+    /// Has a byte to read whenever it is asked, and takes all.
+    struct Trickle {
+        socket: UnixStream,
+        reads: AtomicUsize,
+    }
+
+    impl Trickle {
+        fn new() -> Self {
+            let (socket, _) = UnixStream::pair().unwrap();
+            let reads = AtomicUsize::new(0);
+            Self { socket, reads }
+        }
+    }
+
+    impl AsFd for Trickle {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.socket.as_fd()
+        }
+    }
+
+    impl Socket for Trickle {
+        async fn ready(&self, interest: Interest) -> io::Result<()> {
+            if interest == Interest::ERROR {
+                std::future::pending().await
+            }
+            Ok(())
+        }
+
+        fn attempt<T>(
+            &self,
+            _interest: Interest,
+            operation: impl FnOnce() -> io::Result<T>,
+        ) -> io::Result<T> {
+            operation()
+        }
+
+        fn send_at_once(&self) {}
+
+        fn reset_on_close(&self) {}
+
+        fn take_error(&self) -> Option<io::Error> {
+            None
+        }
+
+        fn receive(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            buffer.push(7);
+            Ok(1)
+        }
+
+        fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_that_come_one_by_one_leave_others_their_turn() {
+        let (client, target) = (Trickle::new(), Trickle::new());
+        let counters = Counters::default();
+        tokio::select! {
+            biased;
+            _ = both(&client, &target, &counters) => panic!("it has no end"),
+            () = std::future::ready(()) => {}
+        }
+        let reads = client.reads.load(Ordering::Relaxed);
+        assert!(
+            (1..=TURN / READ).contains(&reads),
+            "{reads} reads in a turn"
+        );
+    }
 }
