@@ -118,7 +118,8 @@ pub(super) fn receive_with(
             let kind = (one.cmsg_level == libc::SOL_SOCKET).then_some(one.cmsg_type);
             if kind.is_some_and(|kind| kind == libc::SCM_RIGHTS || Some(kind) == SCM_PIDFD) {
                 let data = libc::CMSG_DATA(message).cast::<RawFd>();
-                let length = (one.cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+                let whole: usize = one.cmsg_len as _;
+                let length = whole.saturating_sub(libc::CMSG_LEN(0) as usize);
                 for place in 0..length / size_of::<RawFd>() {
                     let number = data.add(place).read_unaligned();
                     // In place of a descriptor that could not be made there is an error.
@@ -147,13 +148,13 @@ const SCM_PIDFD: Option<libc::c_int> = Some(4);
 #[cfg(not(target_os = "linux"))]
 const SCM_PIDFD: Option<libc::c_int> = None;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
+    #[cfg(target_os = "linux")]
     fn pidfds() -> usize {
+        use std::fs;
         let open = fs::read_dir("/proc/self/fd").unwrap();
         let links = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
         links
@@ -161,6 +162,7 @@ mod tests {
             .count()
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     #[expect(unsafe_code, reason = "no library knows the option")]
     fn descriptors_that_nobody_sent_are_closed() {

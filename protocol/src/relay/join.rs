@@ -166,7 +166,7 @@ mod tests {
     impl Socket for Trickle {
         async fn ready(&self, interest: Interest) -> io::Result<()> {
             if interest == Interest::ERROR {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             Ok(())
         }

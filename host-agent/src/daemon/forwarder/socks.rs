@@ -11,7 +11,6 @@ use std::{
 
 use lkc_protocol::{
     error::RefusalCode,
-    handover::Connection as Dialled,
     message::{Dial, DialNetwork},
 };
 use tokio::{
@@ -21,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    connection::{Connection, Refused},
+    connection::{Connection, Reached, Refused},
     counters::{ForwardCounters, Layer},
 };
 use negotiation::{Negotiation, Progress, Reply, SocksError};
@@ -57,7 +56,7 @@ impl Connection {
     }
 
     /// Asks the client where it wants to go and connects there; it is told either way.
-    async fn dial_as_asked(&self, tcp: &mut TcpStream) -> Result<Dialled, Refused> {
+    async fn dial_as_asked(&self, tcp: &mut TcpStream) -> Result<Reached, Refused> {
         let target = match timeout(DEADLINE, negotiate(tcp)).await {
             Ok(asked) => asked,
             Err(_) => Err(NoTarget::Late),
