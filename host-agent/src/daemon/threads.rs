@@ -8,9 +8,11 @@
 //! that the guest never delivers. So the link and the connections of a cluster run here, and a guest
 //! that stops these threads stops nothing but its own forwards.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use tokio::runtime::{Builder, EnterGuard, Runtime};
+
+use crate::{control::Failure, error::Kind};
 
 /// Threads of one cluster at most. Connections share them.
 const MOST: usize = 4;
@@ -30,13 +32,19 @@ impl ClusterThreads {
     ///
     /// # Errors
     /// When the system gives no threads or descriptors.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start() -> Result<Self, Failure> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = Builder::new_multi_thread()
             .worker_threads(processors.min(MOST))
             .thread_name("cluster")
             .enable_all()
-            .build()?;
+            .build()
+            .map_err(|error| Failure {
+                kind: Kind::HostIo,
+                message: format!("cannot start the cluster's threads: {error}"),
+                hints: vec!["look at the limits of processes and of open files".to_owned()],
+                tail: Vec::new(),
+            })?;
         let runtime = Some(runtime);
         Ok(Self(Arc::new(Threads { runtime })))
     }

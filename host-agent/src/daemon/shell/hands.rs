@@ -124,12 +124,7 @@ impl Hands {
         if let Some(threads) = &self.threads {
             return Ok(threads.clone());
         }
-        let started = ClusterThreads::start().map_err(|error| Failure {
-            kind: Kind::HostIo,
-            message: format!("cannot start the threads of {}: {error}", self.cluster),
-            hints: vec!["look at the limits of processes and of open files".to_owned()],
-            tail: Vec::new(),
-        })?;
+        let started = ClusterThreads::start()?;
         Ok(self.threads.insert(started).clone())
     }
 
