@@ -94,7 +94,12 @@ async fn a_guest_that_makes_reading_its_carrier_slow_holds_nobody_else_up() {
     assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
     let second = [IoSlice::new(b"second")];
     sendmsg(&carrier, &second, &mut control, SendFlags::empty()).unwrap();
-    drop(connection);
+    // Whoever closes it last waits: the host, unless its threads were quicker than this one.
+    let letting_go = std::thread::spawn(move || drop(connection));
+    let sent = Instant::now();
+    while !letting_go.is_finished() && sent.elapsed() < Duration::from_millis(200) {
+        std::thread::yield_now();
+    }
     let noise = tokio::spawn(async move {
         // It breaks off once the host has had enough.
         let _ = carrier.write_all(&[b'?'; NOISE]).await;
@@ -108,6 +113,7 @@ async fn a_guest_that_makes_reading_its_carrier_slow_holds_nobody_else_up() {
     };
     assert!(matches!(report, Report::LinkFailed { .. }), "{report:?}");
     assert!(start.elapsed() < LINGER, "everybody waited");
+    letting_go.join().unwrap();
     drop(noise);
     drop(hands);
     tasks.close();
