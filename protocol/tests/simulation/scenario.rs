@@ -29,15 +29,32 @@ pub(crate) struct Scenario {
 impl Scenario {
     pub(crate) fn from_seed(seed: u64) -> Self {
         let random = &mut Random::new(seed);
-        let capacity = random.of(&[1, 7, 100, 4096, 65_536, 1 << 20]);
+        // Large pieces take other ways than small ones, and need room everywhere at once.
+        let roomy = random.once_in(4);
+        let capacity = if roomy {
+            1 << 20
+        } else {
+            random.of(&[1, 7, 100, 4096, 65_536, 1 << 20])
+        };
         let latency = Duration::from_micros(random.of(&[0, 50, 1000, 100_000]));
         let shape = Shape { capacity, latency };
         let back = Shape {
-            capacity: random.of(&[capacity, capacity, 512]),
+            capacity: if roomy {
+                capacity
+            } else {
+                random.of(&[capacity, capacity, 512])
+            },
             latency: random.of(&[latency, latency, Duration::from_millis(20)]),
         };
-        let longest_move = random.of(&[7, 1000, 100_000, 1 << 20]);
-        let limits = [(); 2].map(|()| limits(random));
+        let longest_move = if roomy {
+            1 << 20
+        } else {
+            random.of(&[7, 1000, 100_000, 1 << 20])
+        };
+        let limits = [(); 2].map(|()| {
+            let limits = limits(random);
+            if roomy { with_room(limits) } else { limits }
+        });
         // A run in tiny pieces is short, so that every run takes about as long.
         let piece = limits.map(|it| it.max_frame.min(it.data_frame).min(it.min_window) * 8);
         let bounds = [capacity, back.capacity, longest_move, piece[0], piece[1]];
@@ -55,6 +72,19 @@ impl Scenario {
             refill: random.once_in(3),
             operations: (0..length).map(|_| mood.operation(random)).collect(),
         }
+    }
+}
+
+fn with_room(limits: Limits) -> Limits {
+    Limits {
+        max_frame: 1 << 20,
+        data_frame: 65_536,
+        min_window: 16_384,
+        first_window: 300_000,
+        window: 1 << 20,
+        window_budget: 64 << 20,
+        send_buffer: 256 * 1024,
+        ..limits
     }
 }
 

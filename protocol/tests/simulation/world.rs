@@ -9,7 +9,7 @@ use std::{
 
 use bytes::BytesMut;
 use lkc_protocol::{
-    error::{GoAwayCode, Refusal, RefusalCode},
+    error::{GoAwayCode, Refusal, RefusalCode, ResetCode},
     frame::StreamId,
     hello::Hello,
     session::{Event, Limits, Session, Transmit},
@@ -100,7 +100,11 @@ impl World {
             }
             Operation::Refuse(end, pick) => {
                 if let Some(id) = self.pick(end, pick, false) {
-                    self.refuse(end, id);
+                    if pick % 3 == 0 {
+                        self.reset(end, id, ResetCode::Failed);
+                    } else {
+                        self.refuse(end, id);
+                    }
                 }
             }
             Operation::Write(end, pick, count) => {
