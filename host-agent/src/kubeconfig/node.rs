@@ -1,6 +1,6 @@
 //! Any YAML value, with the order of keys kept.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -159,8 +159,9 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
         let mut entries: Vec<(String, Node)> = Vec::new();
+        let mut known = HashSet::new();
         while let Some((key, value)) = map.next_entry::<String, Node>()? {
-            if entries.iter().any(|(earlier, _)| *earlier == key) {
+            if !known.insert(key.clone()) {
                 return Err(Error::custom(format_args!(
                     "the key `{key}` is there twice"
                 )));
