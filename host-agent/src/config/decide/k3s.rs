@@ -81,6 +81,11 @@ fn setting(text: &str) -> Result<(), String> {
     {
         return Err(format!("`{key}` cannot be set here: {instead}"));
     }
+    if text.ends_with('=') && text.len() == key.len() + 1 {
+        return Err(format!(
+            "the setting `{key}` has no value: leave it out to keep k3s' own"
+        ));
+    }
     if text.len() > LONGEST_SETTING {
         return Err(format!(
             "the setting `{key}` is longer than {LONGEST_SETTING} bytes"

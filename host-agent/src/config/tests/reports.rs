@@ -452,6 +452,14 @@ fn names_and_words() {
   ·             ────
   ╰────
 "#);
+    assert_snapshot!(report("[cluster.a.k3s.settings]\ncluster-cidr = \"\"\n"), @r#"
+ × the setting `cluster-cidr` has no value: leave it out to keep k3s' own
+  ╭─[/p/lkc.toml:2:16]
+1 │ [cluster.a.k3s.settings]
+2 │ cluster-cidr = ""
+  ·                ──
+  ╰────
+"#);
     assert_snapshot!(report("[cluster.a.k3s.settings]\ndebug = \"a\\nserver: x\"\n"), @r#"
  × the setting `debug` contains a control character
   ╭─[/p/lkc.toml:2:9]
