@@ -218,11 +218,18 @@ impl Input {
     }
 
     /// Links with numbers and names of their own, addresses and routes in order and once each, as
-    /// the kernel has them.
+    /// the kernel has them unless somebody appends an IPv6 route that another link has already.
     fn observed(&self) -> ObservedNetwork {
         let mut links: Vec<ObservedLink> = Vec::new();
         for (index, link) in (1..).zip(&self.links) {
-            let link = link.to_observed(index);
+            let mut link = link.to_observed(index);
+            let taken = links.iter().flat_map(|other| &other.routes);
+            let mut taken: Vec<KernelRoute> = taken.copied().collect();
+            link.routes.retain(|one| {
+                let is_new = taken.iter().all(|other| !other.same_key(&one.route));
+                taken.push(*one);
+                is_new
+            });
             if links.iter().all(|other| other.name != link.name) {
                 links.push(link);
             }
@@ -271,7 +278,6 @@ impl Link {
         addresses.dedup_by_key(|one| one.address.ip());
         let mut routes: Vec<_> = self.routes.iter().map(LinkRoute::to_observed).collect();
         routes.sort();
-        routes.dedup_by(|one, other| one.same_key(&other.route));
         ObservedLink {
             index,
             name: format!("eth{}", self.name & 7),
