@@ -4,7 +4,7 @@ use std::{io, os::fd::AsFd};
 
 use rustix::{
     buffer::spare_capacity,
-    net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown},
+    net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt::set_socket_linger},
 };
 use tokio::{
     io::Interest,
@@ -34,6 +34,9 @@ pub trait Socket: AsFd + Send + Sync {
 
     /// Lets the other end see a reset when the socket is closed, where its kind has resets.
     fn reset_on_close(&self);
+
+    /// Lets the other end see an end when the socket is closed.
+    fn end_on_close(&self);
 
     /// The error that waits to be told, if any.
     fn take_error(&self) -> Option<io::Error>;
@@ -104,6 +107,11 @@ impl Socket for TcpStream {
         let _ = self.set_zero_linger();
     }
 
+    fn end_on_close(&self) {
+        // One that refuses the option gives a reset after the end, which is seen as an end.
+        let _ = set_socket_linger(self, None);
+    }
+
     fn take_error(&self) -> Option<io::Error> {
         self.take_error().ok().flatten()
     }
@@ -128,41 +136,31 @@ impl Socket for UnixStream {
 
     fn reset_on_close(&self) {}
 
+    fn end_on_close(&self) {}
+
     fn take_error(&self) -> Option<io::Error> {
         self.take_error().ok().flatten()
     }
 }
 
-/// A socket that its other end sees reset, however it is let go of, unless it is finished.
+/// A socket that its other end sees reset, however it is let go of, unless it is finished: also when
+/// this process is killed, and the kernel closes its sockets.
 #[derive(Debug)]
-pub(super) struct ResetUnlessFinished<S: Socket> {
-    socket: S,
-    finished: bool,
-}
+pub(super) struct ResetUnlessFinished<S: Socket>(S);
 
 impl<S: Socket> ResetUnlessFinished<S> {
     pub(super) fn new(socket: S) -> Self {
         socket.send_at_once();
-        Self {
-            socket,
-            finished: false,
-        }
+        socket.reset_on_close();
+        Self(socket)
     }
 
     pub(super) const fn socket(&self) -> &S {
-        &self.socket
+        &self.0
     }
 
     /// Closes it as one whose both directions have ended.
-    pub(super) fn finished(mut self) {
-        self.finished = true;
-    }
-}
-
-impl<S: Socket> Drop for ResetUnlessFinished<S> {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.socket.reset_on_close();
-        }
+    pub(super) fn finished(self) {
+        self.0.end_on_close();
     }
 }
