@@ -1,10 +1,11 @@
-//! Whether the instrument works: known bytes through each form of our tunnel.
+//! Whether the instrument works: known bytes through each form of our tunnel, and what both ends of
+//! a connection can see of it.
 
 use crate::{
     Failure,
     candidates::{CANDIDATES, Place},
     interrupt::Interrupt,
-    load::{check_integrity, ping},
+    load::{check_integrity, compare, ping},
     report,
 };
 
@@ -22,7 +23,16 @@ pub(crate) fn run() -> Result<(), Failure> {
             check_integrity(target, length)?;
         }
         ping(target, 16 * 1024, std::time::Duration::ZERO)?;
-        report::line(&format!("{}: intact", candidate.name));
+        let compared = compare(target, &interrupt)?;
+        if let Some(told) = compared.told.iter().find(|told| !told.known) {
+            let [direct, seen] = &told.records;
+            let text = format!(
+                "{}: {}: directly {direct}, but here {seen}",
+                candidate.name, told.name
+            );
+            return Err(Failure::Candidate(text));
+        }
+        report::line(&format!("{}: intact, as direct", candidate.name));
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::{
+    candidates::CANDIDATES,
     results::{Results, sum},
     statistics::Spread,
 };
@@ -140,6 +141,16 @@ const GOALS: &[Goal] = &[
             results.ratio("lkc-unix-encrypted", "socat-2", |round| {
                 sum(round, BOTH_WAYS)
             })
+        },
+    },
+    Goal {
+        what: "TCP behaviours that both ends can tell from a direct connection, worst carrier",
+        bound: Bound::AtMost(0.0),
+        unit: "",
+        value: |results| {
+            let ours = CANDIDATES.iter().filter(|candidate| candidate.is_ours());
+            let told = ours.filter_map(|candidate| results.spread(candidate.name, "told"));
+            told.max_by(|one, other| one.median.total_cmp(&other.median))
         },
     },
 ];

@@ -1,6 +1,7 @@
 //! The two ends of what is measured: clients and a backend, on plain threads with blocking sockets.
 
 mod backend;
+mod behaviours;
 mod bulk;
 mod client;
 mod connects;
@@ -12,6 +13,7 @@ mod unread;
 use std::net::SocketAddr;
 
 pub(crate) use backend::Backend;
+pub(crate) use behaviours::compare;
 pub(crate) use bulk::{Bulk, Direction};
 pub(crate) use connects::connects_per_second;
 pub(crate) use idle::Idle;

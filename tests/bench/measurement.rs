@@ -1,6 +1,7 @@
 //! What is measured of a candidate.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use crate::{
     Failure,
     candidates::{Place, Running},
     interrupt::Interrupt,
-    load::{Bulk, Direction, Idle, Unread, connects_per_second, ping},
+    load::{Bulk, Direction, Idle, Unread, compare, connects_per_second, ping},
     statistics::quantile,
     usage::{CpuTimes, Memory},
 };
@@ -67,6 +68,8 @@ pub(crate) struct Measurement {
     pub(crate) name: &'static str,
     /// Whether it needs a candidate that has done nothing before, and is for itself.
     pub(crate) fresh: bool,
+    /// Whether each round would find the same.
+    pub(crate) once: bool,
     /// Where the backend has to be; what needs it apart is measured of ours only.
     pub(crate) place: Place,
     pub(crate) measure: fn(&Subject<'_>, &mut Figures) -> Result<(), Failure>,
@@ -77,6 +80,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) running: &'a Running,
     pub(crate) windows: Windows,
     pub(crate) interrupt: &'a Interrupt,
+    /// What an end can tell from a direct connection.
+    pub(crate) told: RefCell<Vec<String>>,
 }
 
 /// All of it.
@@ -137,8 +142,17 @@ pub(crate) const MEASUREMENTS: &[Measurement] = &[
     Measurement {
         name: "10,000 open streams",
         fresh: true,
+        once: false,
         place: Place::Apart,
         measure: |subject, figures| subject.open_many(figures),
+    },
+    // The last: it takes the backend away.
+    Measurement {
+        name: "TCP behaviours",
+        fresh: true,
+        once: true,
+        place: Place::Here,
+        measure: |subject, figures| subject.behaviours(figures),
     },
 ];
 
@@ -150,6 +164,7 @@ const fn measurement(
     Measurement {
         name,
         fresh,
+        once: false,
         place: Place::Here,
         measure,
     }
@@ -247,6 +262,17 @@ impl Subject<'_> {
         let after = self.up_and_down()?;
         figures.insert("read-up", f64::midpoint(before.0, after.0));
         figures.insert("read-down", f64::midpoint(before.1, after.1));
+        Ok(())
+    }
+
+    /// What both ends see, beside what they see of a direct connection.
+    fn behaviours(&self, figures: &mut Figures) -> Result<(), Failure> {
+        let compared = compare(self.running.target(), self.interrupt)?;
+        figures.insert("told", compared.told.len() as f64);
+        figures.insert("unavoidable", f64::from(compared.unavoidable));
+        figures.insert("behaviours", f64::from(compared.count));
+        let names = compared.told.into_iter().map(|told| told.name);
+        self.told.borrow_mut().extend(names);
         Ok(())
     }
 

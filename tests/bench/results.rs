@@ -24,6 +24,8 @@ pub(crate) struct Measured {
     pub(crate) rounds: Vec<Figures>,
     /// What went wrong in which round.
     pub(crate) failures: Vec<String>,
+    /// The TCP behaviours that an end can tell from those of a direct connection.
+    pub(crate) told: Vec<String>,
 }
 
 impl Results {

@@ -1,7 +1,10 @@
 //! The order of things: in each round every measurement visits the candidates in a new order, so
 //! that what the machine does meanwhile meets all of them alike.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -133,6 +136,7 @@ impl Contender {
                 not_measured: not_measured.map(|error| error.to_string()),
                 rounds: Vec::new(),
                 failures: Vec::new(),
+                told: Vec::new(),
             },
         }
     }
@@ -182,8 +186,10 @@ impl Contender {
             running: &running,
             windows,
             interrupt,
+            told: RefCell::default(),
         };
         (measurement.measure)(&subject, &mut self.figures)?;
+        self.measured.told.extend(subject.told.take());
         running.target().backend.settle(interrupt)?;
         self.running = Some(running);
         Ok(())
@@ -195,7 +201,7 @@ impl Run<'_> {
         for measurement in MEASUREMENTS {
             // What begins anew takes longest, and differs least from round to round.
             let long = measurement.fresh && round > 1 || measurement.place == Place::Apart;
-            if self.quick && long {
+            if self.quick && long || measurement.once && round > 1 {
                 continue;
             }
             let begin = Instant::now();

@@ -13,20 +13,25 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Panics
 /// When the deadline is over, naming `what` was waited for.
+#[track_caller]
+pub fn eventually<T>(what: &str, deadline: Duration, look: impl FnMut() -> Option<T>) -> T {
+    within(deadline, look).unwrap_or_else(|| panic!("waited {deadline:?} in vain until {what}"))
+}
+
+/// The same for who goes on without it: none when the deadline is over.
 #[expect(
     clippy::disallowed_methods,
     reason = "what has no event can only be looked at again"
 )]
-pub fn eventually<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn within<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + deadline;
     loop {
         if let Some(seen) = look() {
-            return seen;
+            return Some(seen);
         }
-        assert!(
-            Instant::now() < end,
-            "waited {deadline:?} in vain until {what}"
-        );
+        if Instant::now() >= end {
+            return None;
+        }
         thread::sleep(PAUSE);
     }
 }

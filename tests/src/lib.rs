@@ -5,6 +5,7 @@
 //! Deliberately absent: the environment of whoever runs the tests, fixed ports, and sleeps. The one
 //! thing that polls is [`eventually()`].
 
+pub mod behaviours;
 mod eventually;
 mod invocation;
 pub mod leftovers;
@@ -14,7 +15,7 @@ mod redact;
 mod test_env;
 mod user;
 
-pub use eventually::eventually;
+pub use eventually::{eventually, within};
 pub use invocation::{Invocation, Running};
 pub use outcome::{Checked, Outcome};
 pub use test_env::{ClusterPorts, Programs, TestEnv, find_program, loopbacks};

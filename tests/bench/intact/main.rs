@@ -14,6 +14,6 @@ fn the_benchmark_moves_bytes_intact_through_each_of_our_tunnels() {
     assert!(output.status.success(), "{said}{complained}");
     assert_eq!(
         said,
-        "lkc-unix: intact\nlkc-unix-encrypted: intact\nlkc-tcp: intact\n"
+        "lkc-unix: intact, as direct\nlkc-unix-streams: intact, as direct\nlkc-unix-encrypted: intact, as direct\nlkc-tcp: intact, as direct\n"
     );
 }

@@ -28,6 +28,13 @@ const ACCEPTORS: usize = 16;
 pub(crate) struct Backend {
     address: SocketAddr,
     shared: Arc<Shared>,
+    listening: Mutex<Option<Listening>>,
+}
+
+/// A listener and those who accept on it.
+#[derive(Debug)]
+struct Listening {
+    listener: TcpListener,
     acceptors: Vec<JoinHandle<()>>,
 }
 
@@ -54,18 +61,41 @@ impl Backend {
         let what = || Failure::to("start a backend");
         let listener = TcpListener::bind("127.0.0.1:0").map_err(what())?;
         let address = listener.local_addr().map_err(what())?;
-        let mut backend = Self {
-            address,
-            shared: Arc::default(),
-            acceptors: Vec::new(),
-        };
+        let shared = Arc::<Shared>::default();
+        let mut acceptors = Vec::new();
         for _ in 0..ACCEPTORS {
             let listener = listener.try_clone().map_err(what())?;
-            let shared = Arc::clone(&backend.shared);
-            let accepting = thread::spawn(move || shared.accept_on(&listener));
-            backend.acceptors.push(accepting);
+            let shared = Arc::clone(&shared);
+            acceptors.push(thread::spawn(move || shared.accept_on(&listener)));
         }
-        Ok(backend)
+        Ok(Self {
+            address,
+            shared,
+            listening: Mutex::new(Some(Listening {
+                listener,
+                acceptors,
+            })),
+        })
+    }
+
+    /// Serves nobody any more and gives the listener away; none if it was given before.
+    pub(crate) fn retire(&self) -> Option<TcpListener> {
+        let Listening {
+            listener,
+            acceptors,
+        } = lock(&self.listening).take()?;
+        self.shared.ended.store(true, Ordering::SeqCst);
+        for _ in &acceptors {
+            // Only to wake it; one that is busy sees the flag by itself.
+            let _ = TcpStream::connect_timeout(&self.address, DEADLINE);
+        }
+        self.shared.close_all();
+        for acceptor in acceptors {
+            // A thread that panicked has said so.
+            let _ = acceptor.join();
+        }
+        self.shared.close_all();
+        Some(listener)
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -102,17 +132,7 @@ impl Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        self.shared.ended.store(true, Ordering::SeqCst);
-        for _ in &self.acceptors {
-            // Only to wake it; one that is busy sees the flag by itself.
-            let _ = TcpStream::connect_timeout(&self.address, DEADLINE);
-        }
-        self.shared.close_all();
-        for acceptor in self.acceptors.drain(..) {
-            // A thread that panicked has said so.
-            let _ = acceptor.join();
-        }
-        self.shared.close_all();
+        drop(self.retire());
     }
 }
 

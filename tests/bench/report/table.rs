@@ -147,6 +147,16 @@ const CONNECTIONS: &[Column] = &[
     }),
 ];
 
+const BEHAVIOURS: &[Column] = &[
+    ("told from direct", |results, name| {
+        figure(results, name, "told", 0)
+    }),
+    ("refusals after the connect", |results, name| {
+        figure(results, name, "unavoidable", 0)
+    }),
+    ("of", |results, name| figure(results, name, "behaviours", 0)),
+];
+
 /// Everything: the machine, the goals, the tables, what failed.
 pub(crate) fn page(results: &Results) -> String {
     let mut text = String::new();
@@ -197,6 +207,10 @@ fn write_page(results: &Results, text: &mut String) -> std::fmt::Result {
             "Connections, memory, four unread streams each way",
             CONNECTIONS,
         ),
+        (
+            "TCP behaviours that both ends can tell from a direct connection",
+            BEHAVIOURS,
+        ),
     ];
     for (title, columns) in tables {
         writeln!(text, "\n## {title}\n")?;
@@ -209,6 +223,9 @@ fn write_page(results: &Results, text: &mut String) -> std::fmt::Result {
     for one in &results.candidates {
         if let Some(why) = &one.not_measured {
             writeln!(text, "\n{}: not measured: {why}", one.name)?;
+        }
+        if !one.told.is_empty() {
+            writeln!(text, "\n{}: told: {}", one.name, one.told.join(", "))?;
         }
         for failure in &one.failures {
             writeln!(text, "\n{}: {failure}", one.name)?;
