@@ -2,6 +2,7 @@
 
 pub mod complete;
 mod forward;
+mod forward_command;
 mod kubectl;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -16,6 +17,7 @@ use crate::{
 };
 
 pub use forward::ForwardArg;
+pub use forward_command::{ClusterOrForward, Forward, ForwardCommand};
 pub use kubectl::shield as shield_kubectl;
 
 const MANUAL: &str = "\
@@ -384,40 +386,6 @@ pub struct Kubectl {
     pub args: Vec<std::ffi::OsString>,
 }
 
-/// List, add and remove forwards of a running cluster
-///
-/// A forward is a port of this host that leads to one in the guest. Forwards that are added here
-/// last until the cluster goes down; put them into `lkc.toml` to keep them.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-Forwards:
-  5432                    port 5432 to port 5432 of the guest
-  15432:5432              port 15432 to port 5432 of the guest
-  15432:10.43.0.20:5432   port 15432 to a service or pod
-  db=15432:5432           the same as 15432:5432, called db
-  5353:10.43.0.10:53/udp  datagrams, here to the cluster's name server
-  1080/socks              SOCKS5: a program that uses it reaches any pod and service
-
-Examples:
-  lkc-host forward
-  lkc-host forward 5432
-  lkc-host forward k3s-capi 15432:5432 8000:80
-  lkc-host forward --remove 5432")]
-pub struct Forward {
-    /// Name of the cluster, then forwards to add; none to list them
-    #[arg(value_name = "CLUSTER|SPEC", num_args = 0.., conflicts_with = "remove", add = ArgValueCompleter::new(complete::clusters))]
-    pub items: Vec<ClusterOrForward>,
-    /// Remove a forward by its name or its port on this host; may be repeated
-    #[arg(long, value_name = "NAME|PORT")]
-    pub remove: Vec<String>,
-    /// Name of the cluster, as an option
-    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::clusters))]
-    pub cluster: Option<ClusterName>,
-    /// Listen on this address instead of 127.0.0.1 and ::1
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "remove")]
-    pub bind: Option<IpAddr>,
-}
-
 /// Show a log of a cluster
 ///
 /// k3s and agent are logs of the guest and need its agent; machine and daemon are files of this host.
@@ -532,27 +500,6 @@ impl std::str::FromStr for WaitFor {
             Ok(Self::Nothing)
         } else {
             text.parse().map(Self::Goal)
-        }
-    }
-}
-
-/// A positional argument of `forward`: a forward has a digit in front or a `=` in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClusterOrForward {
-    /// A cluster's name.
-    Cluster(ClusterName),
-    /// A forward.
-    Forward(ForwardArg),
-}
-
-impl std::str::FromStr for ClusterOrForward {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.starts_with(|first: char| first.is_ascii_alphabetic()) && !text.contains('=') {
-            text.parse().map(Self::Cluster)
-        } else {
-            text.parse().map(Self::Forward)
         }
     }
 }

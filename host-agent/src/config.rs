@@ -36,6 +36,7 @@ pub use self::{
     },
     collision::{Claim, Collision, check_against},
     decide::LARGEST_INDEX,
+    draft::resolve,
     overrides::Overrides,
     problem::{ConfigError, Look},
     reverse::{HostTarget, ReverseSpec},
@@ -286,8 +287,8 @@ impl Decided {
             Claim::Index(_) => return self.places.index.clone(),
             Claim::Address(_) => return self.places.address.clone(),
             Claim::Mac(_) => return self.places.mac.clone(),
-            Claim::Port { ours: name, .. } if ours => name,
-            Claim::Port { theirs: name, .. } => name,
+            Claim::Listener { ours: name, .. } if ours => name,
+            Claim::Listener { theirs: name, .. } => name,
         };
         let position = self
             .spec

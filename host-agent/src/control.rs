@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub use goal::{Goal, ObjectGoal};
 pub use status::{
-    ClusterStatus, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus, Phase,
-    ProbeStatus, ReverseStatus, StepStatus,
+    ClusterStatus, ForwardCheck, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus,
+    Phase, ProbeStatus, ReverseStatus, StepStatus,
 };
 
 use crate::{
@@ -89,6 +89,13 @@ pub enum Request {
         /// The forward.
         forward: ForwardSpec,
     },
+    /// Try forwards: connect through their listeners and see whether their targets accept.
+    CheckForwards {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// Names, ports or places, as for removing; none for every one that listens.
+        forwards: Vec<String>,
+    },
     /// Remove a forward by its name or its host port.
     RemoveForward {
         /// Which cluster.
@@ -131,6 +138,8 @@ pub enum Reply {
         /// For people.
         detail: String,
     },
+    /// What trying a forward has found, once per listener.
+    Checked(ForwardCheck),
     /// A log line.
     Log {
         /// Its text, as the guest sent it: sanitise before printing.

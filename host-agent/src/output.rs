@@ -35,7 +35,7 @@ use events::Event;
 use report::{ErrorDocument, ErrorObject};
 
 pub use closing::{Closing, closing, next_without_cni};
-pub use forwards::forward_table;
+pub use forwards::{check_table, forward_table};
 pub use paint::Paint;
 pub use panic::install_panic_hook;
 pub use plain::ChangedRows;

@@ -32,13 +32,13 @@ fn forwards_are_added_listed_and_removed() {
     .succeeds();
     let list = env.run(&["forward"]).succeeds();
     assert_snapshot!(columns(&list.redacted_stdout()), @"
-    FORWARD LISTENS ON GUEST STATE OPEN TOTAL FAILED PARKED SENT RECEIVED LAST ERROR
-    api 127.0.0.1:$API,[::1]:$API 127.0.0.1:6443 listening 0 0 0 0 0 0
-    http 127.0.0.1:$HTTP,[::1]:$HTTP 127.0.0.1:80 listening 0 0 0 0 0 0
-    https 127.0.0.1:$HTTPS,[::1]:$HTTPS 127.0.0.1:443 listening 0 0 0 0 0 0
-    ssh 127.0.0.1:$SSH,[::1]:$SSH 127.0.0.1:22 listening 0 0 0 0 0 0
-    db 127.0.0.1:$SPARE0,[::1]:$SPARE0 127.0.0.1:5432 listening 0 0 0 0 0 0
-    port-$SPARE1 127.0.0.1:$SPARE1,[::1]:$SPARE1 10.43.0.20:80 listening 0 0 0 0 0 0
+    FORWARD PROTOCOL LISTENS ON GUEST STATE OPEN PARKED TOTAL REFUSED FAILED DROPPED SENT RECEIVED LAST ERROR
+    api tcp 127.0.0.1:$API,[::1]:$API 127.0.0.1:6443 listening 0 0 0 0 0 0 0 0
+    http tcp 127.0.0.1:$HTTP,[::1]:$HTTP 127.0.0.1:80 listening 0 0 0 0 0 0 0 0
+    https tcp 127.0.0.1:$HTTPS,[::1]:$HTTPS 127.0.0.1:443 listening 0 0 0 0 0 0 0 0
+    ssh tcp 127.0.0.1:$SSH,[::1]:$SSH 127.0.0.1:22 listening 0 0 0 0 0 0 0 0
+    db tcp 127.0.0.1:$SPARE0,[::1]:$SPARE0 127.0.0.1:5432 listening 0 0 0 0 0 0 0 0
+    port-$SPARE1 tcp 127.0.0.1:$SPARE1,[::1]:$SPARE1 10.43.0.20:80 listening 0 0 0 0 0 0 0 0
     [EOF]
     ");
     assert_eq!(
@@ -54,7 +54,7 @@ fn forwards_are_added_listed_and_removed() {
         TcpStream::connect((address, port)).unwrap();
     }
     env.run(&["forward", &format!("{port}:1")]).exits(7);
-    env.run(&["forward", "--remove", "db", "--remove", &other.to_string()])
+    env.run(&["forward", "rm", "db", &other.to_string()])
         .succeeds();
     TcpStream::connect(("127.0.0.1", port)).expect_err("it is removed");
     env.run(&["forward", "--remove", "db"]).exits(3);
@@ -67,6 +67,79 @@ fn forwards_are_added_listed_and_removed() {
             .len(),
         4
     );
+}
+
+#[test]
+fn a_check_goes_through_the_listeners_and_names_the_layer_that_fails() {
+    if !can_be(User::Nobody) {
+        return;
+    }
+    let env = env_with_cluster(&[]);
+    let (tcp, udp) = (env.spare_port(0), env.spare_port(1));
+    let (socks, denied) = (env.spare_port(2), env.spare_port(3));
+    let specs = [
+        format!("db={tcp}:7000"),
+        "sock=unix:db.sock:7000".to_owned(),
+        format!("dns={udp}:7053/udp"),
+        format!("{socks}/socks"),
+        format!("no={denied}:169.254.169.254:80"),
+    ];
+    let mut add = vec!["forward", "add"];
+    add.extend(specs.iter().map(String::as_str));
+    env.run(&add).succeeds();
+    let check = |arguments: &[&str]| {
+        let outcome = env.run(&[&["forward", "check", "--output", "json"], arguments].concat());
+        let code = outcome.exit_code();
+        let checks = match code {
+            0 => outcome.succeeds().json(),
+            code => outcome.exits(code).json(),
+        };
+        (code, checks)
+    };
+    let verdict = |name: &str| {
+        let (code, checks) = check(&[name]);
+        let checks = checks.as_array().unwrap().clone();
+        for check in &checks {
+            assert_eq!(check["ok"] == true, code == 0, "{check:#}");
+            assert_eq!(check["layer"], checks[0]["layer"], "{check:#}");
+        }
+        let layer = checks[0]["layer"].as_str().unwrap_or("-").to_owned();
+        let detail = checks[0]["detail"].as_str().unwrap().to_owned();
+        (checks.len(), layer, detail)
+    };
+    let both = loopbacks().len();
+    let refused = |port| format!("127.0.0.1:{port}: connection refused");
+    assert_eq!(verdict("db"), (both, "target".to_owned(), refused(7000)));
+    assert_eq!(verdict("sock"), (1, "target".to_owned(), refused(7000)));
+    assert_eq!(verdict("dns"), (both, "target".to_owned(), refused(7053)));
+    let why = "169.254.169.254:80 is neither this node nor one of its pods or services";
+    assert_eq!(verdict("no"), (both, "agent".to_owned(), why.to_owned()));
+    // Nothing of it is counted as a client's.
+    let list = env.run(&["forward", "ls", "--output", "json"]);
+    let list = list.succeeds().json();
+    assert_eq!(
+        (&list[4]["total"], &list[4]["refused"]),
+        (&0.into(), &0.into())
+    );
+
+    let _listener = env.listen_in("k3s-dev", "127.0.0.1:7000");
+    let _server = env.udp_in("k3s-dev", "127.0.0.1:7053");
+    for name in ["db", "sock", "dns", &format!("socks-{socks}"), "api"] {
+        assert_eq!(verdict(name).1, "-", "{name}: {:?}", verdict(name));
+    }
+    assert_eq!(check(&[]).0, 4, "not every one leads somewhere");
+    env.run(&["forward", "check", "nothing"]).exits(3);
+
+    // Without an agent there is no way to the guest.
+    let machine = env.machine("k3s-dev");
+    let agent = env.process_in("k3s-dev", "lkc-guest").unwrap();
+    machine.signal(Signal::SIGSTOP);
+    agent.signal(Signal::SIGKILL);
+    eventually("the link is down", PATIENCE, || {
+        (env.status("k3s-dev")["link"]["state"] != "up").then_some(())
+    });
+    assert_eq!(verdict("db").1, "carrier");
+    machine.signal(Signal::SIGCONT);
 }
 
 #[test]

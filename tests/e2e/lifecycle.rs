@@ -175,11 +175,11 @@ fn progress_where_nothing_can_be_drawn() {
       ✓ node       k3s-dev Ready TIME
       ✓ system     3 of 3 workloads available TIME
 
-    FORWARD  LISTENS ON                   GUEST           STATE      OPEN  TOTAL  FAILED  PARKED  SENT  RECEIVED  LAST ERROR
-    api      127.0.0.1:$API,[::1]:$API  127.0.0.1:6443  listening  0     0      0       0       0     0
-    http     127.0.0.1:$HTTP,[::1]:$HTTP  127.0.0.1:80    listening  0     0      0       0       0     0
-    https    127.0.0.1:$HTTPS,[::1]:$HTTPS  127.0.0.1:443   listening  0     0      0       0       0     0
-    ssh      127.0.0.1:$SSH,[::1]:$SSH  127.0.0.1:22    listening  0     0      0       0       0     0
+    FORWARD  PROTOCOL  LISTENS ON                   GUEST           STATE      OPEN  PARKED  TOTAL  REFUSED  FAILED  DROPPED  SENT  RECEIVED  LAST ERROR
+    api      tcp       127.0.0.1:$API,[::1]:$API  127.0.0.1:6443  listening  0     0       0      0        0       0        0     0
+    http     tcp       127.0.0.1:$HTTP,[::1]:$HTTP  127.0.0.1:80    listening  0     0       0      0        0       0        0     0
+    https    tcp       127.0.0.1:$HTTPS,[::1]:$HTTPS  127.0.0.1:443   listening  0     0       0      0        0       0        0     0
+    ssh      tcp       127.0.0.1:$SSH,[::1]:$SSH  127.0.0.1:22    listening  0     0       0      0        0       0        0     0
     [EOF]
     ");
     let quiet = env.run(&["up", "--quiet"]).succeeds();

@@ -24,6 +24,7 @@ mod secrets;
 mod socks;
 mod terminal;
 mod two_clusters;
+mod unix_sockets;
 mod waiting;
 
 /// The programs under test.

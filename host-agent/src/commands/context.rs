@@ -1,6 +1,6 @@
 //! What every command needs: where files are, where to print, which cluster is meant.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{
     cli::Global,
@@ -41,6 +41,11 @@ impl<'a> Context<'a> {
             &self.cwd,
             &self.paths,
         )?)
+    }
+
+    /// A path of the command line, made absolute as those of the configuration are.
+    pub(super) fn resolve(&self, path: &Path) -> PathBuf {
+        config::resolve(path, &self.cwd, self.paths.home())
     }
 
     /// Clusters that were up at least once and not deleted since.

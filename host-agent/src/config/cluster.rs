@@ -3,7 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
 };
 
@@ -70,9 +70,12 @@ pub struct ForwardSpec {
     /// What passes through it.
     #[serde(default)]
     pub protocol: ForwardProtocol,
-    /// Addresses to listen on: 127.0.0.1 and ::1 unless the user names others.
+    /// Unix socket to listen on, in place of a port; its path is absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
+    /// Addresses to listen on: 127.0.0.1 and ::1 unless the user names others; none with a socket.
     pub bind: Vec<IpAddr>,
-    /// Port on the host.
+    /// Port on the host; 0 with a socket.
     pub host_port: u16,
     /// Address in the guest, `127.0.0.1` by default; empty of SOCKS, whose clients name it.
     pub guest_host: String,
@@ -84,11 +87,43 @@ impl ForwardSpec {
     /// Name of the forward that leads to the Kubernetes API.
     pub const API: &str = "api";
 
-    /// Each address that it listens on, as people write it: `127.0.0.1:6443`.
+    /// What stands before the path of a unix socket.
+    pub const UNIX: &str = "unix:";
+
+    /// What a forward on a unix socket is called unless it is named: the file's name up to its dot,
+    /// where that can name a forward.
+    #[must_use]
+    pub fn usual_socket_name(path: &Path) -> Option<String> {
+        let stem = path.file_stem()?.to_str()?;
+        Self::is_name(stem).then(|| stem.to_owned())
+    }
+
+    /// Whether a forward can be called so.
+    #[must_use]
+    pub fn is_name(name: &str) -> bool {
+        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        name.starts_with(|first: char| first.is_ascii_lowercase())
+            && name.len() <= 40
+            && name.bytes().all(legal)
+    }
+
+    /// Each place that it listens on, as people write it: `127.0.0.1:6443`, `unix:/run/db.sock`.
     #[must_use]
     pub fn listens_on(&self) -> Vec<String> {
+        if let Some(path) = &self.socket {
+            return vec![format!("{}{}", Self::UNIX, path.display())];
+        }
         let address = |ip: &IpAddr| SocketAddr::new(*ip, self.host_port).to_string();
         self.bind.iter().map(address).collect()
+    }
+
+    /// Whether this text means it: its port, with `/udp` or not, or a place that it listens on.
+    #[must_use]
+    pub fn is_meant_by(&self, text: &str) -> bool {
+        let port = self.host_port.to_string();
+        let on_port =
+            self.socket.is_none() && (text == port || text == format!("{port}/{}", self.protocol));
+        on_port || self.listens_on().iter().any(|place| place == text)
     }
 
     /// Where it leads in the guest: `127.0.0.1:6443`.

@@ -38,10 +38,10 @@ pub enum Claim {
     #[error("MAC address {0}")]
     Mac(MacAddress),
     /// A listener.
-    #[error("host port {port}, by their forwards `{ours}` and `{theirs}`")]
-    Port {
-        /// The port.
-        port: u16,
+    #[error("{place}, by their forwards `{ours}` and `{theirs}`")]
+    Listener {
+        /// The port or the socket, as [`ForwardSpec::place`] has it.
+        place: Box<str>,
         /// Forward of the cluster that was looked at.
         ours: String,
         /// Forward of the other.
@@ -61,7 +61,7 @@ impl Collision {
             },
             Claim::Address(_) => format!("give {ours} another address"),
             Claim::Mac(_) => format!("give {ours} another MAC address"),
-            Claim::Port { ours: forward, .. } => {
+            Claim::Listener { ours: forward, .. } => {
                 format!("give `{forward}` of {ours} another port, or {ours} another index")
             }
         }
@@ -77,10 +77,10 @@ impl Collision {
             (Claim::Index(_), None) => self.hint(),
             (Claim::Address(_), _) => format!("write another `address` in [cluster.{ours}]"),
             (Claim::Mac(_), _) => format!("write another `mac` in [cluster.{ours}]"),
-            (Claim::Port { ours: name, .. }, _) if is_well_known(name) => {
+            (Claim::Listener { ours: name, .. }, _) if is_well_known(name) => {
                 format!("write another port for `{name}` in [cluster.{ours}.ports]")
             }
-            (Claim::Port { ours: name, .. }, _) => {
+            (Claim::Listener { ours: name, .. }, _) => {
                 format!("write another `host` for `{name}` in [[cluster.{ours}.forward]]")
             }
         }
@@ -139,16 +139,28 @@ fn common_claim(ours: &ClusterSpec, theirs: &ClusterSpec) -> Option<Claim> {
         .iter()
         .flat_map(|a| theirs.forwards.iter().map(move |b| (a, b)));
     let (a, b) = { pairs }.find(|(a, b)| a.listens_where(b))?;
-    Some(Claim::Port {
-        port: a.host_port,
+    Some(Claim::Listener {
+        place: a.place().into(),
         ours: a.name.clone(),
         theirs: b.name.clone(),
     })
 }
 
 impl ForwardSpec {
+    /// What nobody else can listen on beside it: `host port 5432`, `socket /run/db.sock`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.socket {
+            Some(path) => format!("socket {}", path.display()),
+            None => format!("host port {}", self.host_port),
+        }
+    }
+
     /// Whether both cannot listen at once.
     pub(crate) fn listens_where(&self, other: &Self) -> bool {
+        if self.socket.is_some() || other.socket.is_some() {
+            return self.socket == other.socket;
+        }
         (self.protocol == ForwardProtocol::Udp) == (other.protocol == ForwardProtocol::Udp)
             && self.host_port == other.host_port
             && self

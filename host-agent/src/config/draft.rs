@@ -107,12 +107,20 @@ impl ForwardSpec {
     }
 }
 
+/// Where a forward listens on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum HostPlace {
+    Port(i64),
+    /// A unix socket, its path resolved.
+    Socket(PathBuf),
+}
+
 /// What is said of a forward.
 #[derive(Debug, Clone)]
 pub(super) struct DraftForward {
     pub(super) place: Place,
     pub(super) name: Option<Placed<String>>,
-    pub(super) host: Option<Placed<i64>>,
+    pub(super) host: Option<Placed<HostPlace>>,
     /// `PORT` or `HOST:PORT`.
     pub(super) guest: Option<Placed<String>>,
     pub(super) bind: Option<Vec<Placed<String>>>,
@@ -157,10 +165,17 @@ pub(super) struct Base<'a> {
 
 impl Base<'_> {
     pub(super) fn resolve(&self, path: &Path) -> PathBuf {
-        match path.strip_prefix("~") {
-            Ok(rest) => self.home.join(rest),
-            Err(_) => self.directory.join(path),
-        }
+        resolve(path, self.directory, self.home)
+    }
+}
+
+/// An absolute path: one below `~` is in the user's home directory, others are as seen from
+/// `directory`.
+#[must_use]
+pub fn resolve(path: &Path, directory: &Path, home: &Path) -> PathBuf {
+    match path.strip_prefix("~") {
+        Ok(rest) => home.join(rest),
+        Err(_) => directory.join(path),
     }
 }
 
@@ -239,7 +254,7 @@ impl Draft {
         if let Some(forwards) = reader.value("forward") {
             draft.forwards = array(forwards)?
                 .iter()
-                .map(DraftForward::read)
+                .map(|value| DraftForward::read(value, base))
                 .collect::<Result<_, _>>()?;
         }
         if let Some(reverse) = reader.value("reverse") {
@@ -289,7 +304,8 @@ impl Draft {
 }
 
 impl DraftForward {
-    fn read(value: &Value<'_>) -> Result<Self, Problem> {
+    fn read(value: &Value<'_>, base: &Base<'_>) -> Result<Self, Problem> {
+        let host = |value| host_place(value, base);
         let reader = Reader::new(
             table(value)?,
             "[[forward]]",
@@ -298,7 +314,7 @@ impl DraftForward {
         Ok(Self {
             place: place(value),
             name: reader.text("name")?,
-            host: reader.integer("host")?,
+            host: reader.value("host").map(host).transpose()?,
             guest: reader
                 .value("guest")
                 .map(|value| port_or_text("a port or \"ADDRESS:PORT\"", value))
@@ -322,6 +338,23 @@ fn port_choice(value: &Value<'_>, known: &WellKnown) -> Result<Placed<PortChoice
         DeValue::Boolean(true) => Err(Problem::at(&place(value), "expected a port or false")
             .help("a listener is there by default: remove this line")),
         other => Err(wrong_type("a port or false", other, value.span())),
+    }
+}
+
+fn host_place(value: &Value<'_>, base: &Base<'_>) -> Result<Placed<HostPlace>, Problem> {
+    match value.as_ref() {
+        DeValue::Integer(_) => Ok(integer(value)?.map(HostPlace::Port)),
+        DeValue::String(said) => match said.strip_prefix(ForwardSpec::UNIX) {
+            Some(path) if !path.is_empty() => {
+                let path = base.resolve(Path::new(path));
+                Ok(Placed::new(HostPlace::Socket(path), place(value)))
+            }
+            _ => Err(
+                Problem::at(&place(value), format!("`{said}` is nowhere to listen"))
+                    .help("write a port as a number, or \"unix:PATH\""),
+            ),
+        },
+        other => Err(wrong_type("a port or \"unix:PATH\"", other, value.span())),
     }
 }
 
@@ -375,6 +408,7 @@ mod tests {
         let forward = |name: &str, host_port| ForwardSpec {
             name: name.to_owned(),
             protocol: ForwardProtocol::Tcp,
+            socket: None,
             bind: Vec::new(),
             host_port,
             guest_host: "127.0.0.1".to_owned(),

@@ -34,8 +34,9 @@ pub struct Overrides {
     pub k3s_settings: Vec<String>,
     /// `--port`: `NAME=PORT`, `NAME=on` or `NAME=off` for one of the well-known forwards.
     pub ports: Vec<String>,
-    /// `--forward`: `[NAME=][ADDRESS:]HOST_PORT[:[GUEST_HOST:]GUEST_PORT]`, added to those of the
-    /// file; one of the same name is replaced.
+    /// `--forward`: `[NAME=][ADDRESS:]HOST_PORT[:[GUEST_HOST:]GUEST_PORT][/PROTOCOL]` or
+    /// `[NAME=]unix:PATH:[GUEST_HOST:]GUEST_PORT`, added to those of the file; one of the same name
+    /// is replaced.
     pub forwards: Vec<String>,
     /// `--reverse`: `[NAME=][ADDRESS:]GUEST_PORT[:TARGET]`, added to those of the file; one of the
     /// same name is replaced. Sockets are relative to the working directory.
@@ -77,7 +78,7 @@ impl Overrides {
             .try_for_each(|text| apply_port(text, draft))?;
         self.forwards
             .iter()
-            .try_for_each(|text| apply_forward(text, draft))?;
+            .try_for_each(|text| apply_forward(text, draft, base))?;
         self.reverse
             .iter()
             .try_for_each(|text| apply_reverse(text, draft, base))
@@ -115,8 +116,8 @@ fn apply_port(text: &str, draft: &mut Draft) -> Result<(), Problem> {
     Ok(())
 }
 
-fn apply_forward(text: &str, draft: &mut Draft) -> Result<(), Problem> {
-    let forward = forward_argument(text, &Place::Flag("--forward"))?;
+fn apply_forward(text: &str, draft: &mut Draft, base: &Base<'_>) -> Result<(), Problem> {
+    let forward = forward_argument(text, &Place::Flag("--forward"), base)?;
     if let Some(name) = &forward.name {
         let same = |earlier: &Placed<String>| {
             earlier.value == name.value && matches!(earlier.place, Place::File(_))

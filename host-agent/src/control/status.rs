@@ -210,6 +210,27 @@ pub struct ProbeStatus {
     pub checked_unix_ms: u64,
 }
 
+/// What trying a forward found at one of its listeners.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardCheck {
+    /// The forward's name.
+    pub name: String,
+    /// What passes through it.
+    pub protocol: ForwardProtocol,
+    /// The listener: `127.0.0.1:5432`, `unix:/run/pg.sock`.
+    pub listen: String,
+    /// Where it leads in the guest.
+    pub target: String,
+    /// Whether it does.
+    pub ok: bool,
+    /// The layer that failed: host, carrier, agent or target.
+    pub layer: Option<String>,
+    /// What was found.
+    pub detail: String,
+    /// Milliseconds from the connect until the target had accepted.
+    pub latency_ms: Option<u64>,
+}
+
 /// Whether a forward listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

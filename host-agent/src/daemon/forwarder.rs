@@ -6,28 +6,30 @@
 
 mod connection;
 mod counters;
+mod door;
 mod listener;
 mod own;
 mod socks;
 mod udp;
+mod unix_socket;
 
 use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
     time::Duration,
 };
 
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(super) use counters::{ForwardCounters, Layer};
-pub(super) use listener::{BindError, Listener, bind};
-pub(super) use own::{OwnConnection, OwnConnections};
+pub(super) use listener::{BindError, Listener, Place, bind};
+pub(super) use own::{Caller, OwnConnection, OwnConnections};
 
 use super::guest_link::LinkSlot;
-use crate::config::{ForwardProtocol, ForwardSpec};
+use crate::config::ForwardSpec;
 use connection::Connection;
+use door::{Acceptor, Door};
 use udp::{UdpDoor, UdpLimits};
 
 /// How long a connection waits for a link before it is reset. A guest restarts in less; a client
@@ -55,7 +57,7 @@ pub(super) struct Forwarder {
 #[derive(Debug, Clone)]
 pub(super) struct WayIn {
     /// Where each of the listeners is reached from this host.
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) places: Vec<Place>,
     /// To say beforehand that a connection is ours.
     pub(super) own: Arc<OwnConnections>,
 }
@@ -79,12 +81,12 @@ impl Forwarder {
         links: &LinkSlot,
         tasks: &TaskTracker,
     ) -> Self {
-        let addresses = listeners.iter().filter_map(reached_at).collect();
+        let places = listeners.iter().filter_map(reached_at).collect();
         let own = Arc::default();
         let forwarder = Self {
             spec: Arc::new(spec),
             counters: Arc::default(),
-            way_in: WayIn { addresses, own },
+            way_in: WayIn { places, own },
             token: CancellationToken::new(),
         };
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -97,28 +99,29 @@ impl Forwarder {
                 token: forwarder.token.clone(),
                 park: PARK_DEADLINE,
             };
-            match listener {
-                Listener::Tcp(listener) => tasks.spawn(
-                    Door {
-                        listener,
-                        permits: Arc::clone(&permits),
-                        tasks: tasks.clone(),
-                        own,
-                        connection,
-                    }
-                    .serve(),
-                ),
-                Listener::Udp(socket) => tasks.spawn(
-                    UdpDoor {
+            let acceptor = match listener {
+                Listener::Tcp(listener) => Acceptor::Tcp(listener),
+                Listener::Unix(listener) => Acceptor::Unix(listener),
+                Listener::Udp(socket) => {
+                    let door = UdpDoor {
                         socket,
                         tasks: tasks.clone(),
                         own,
                         connection,
                         limits: udp_limits,
-                    }
-                    .serve(),
-                ),
+                    };
+                    tasks.spawn(door.serve());
+                    continue;
+                }
             };
+            let door = Door {
+                listener: acceptor,
+                permits: Arc::clone(&permits),
+                tasks: tasks.clone(),
+                own,
+                connection,
+            };
+            tasks.spawn(door.serve());
         }
         forwarder
     }
@@ -142,80 +145,22 @@ impl Forwarder {
 }
 
 /// Where a client on this host connects to a listener; one on every address is met on loopback.
-fn reached_at(listener: &Listener) -> Option<SocketAddr> {
-    let mut address = listener.local_address().ok()?;
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
+fn reached_at(listener: &Listener) -> Option<Place> {
+    let mut place = listener.place().ok()?;
+    if let Place::Address(address) = &mut place {
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
     }
-    Some(address)
+    Some(place)
 }
 
 impl Drop for Forwarder {
     fn drop(&mut self) {
         self.token.cancel();
     }
-}
-
-/// A listener with what its connections need.
-struct Door {
-    listener: TcpListener,
-    permits: Arc<Semaphore>,
-    tasks: TaskTracker,
-    own: Arc<OwnConnections>,
-    connection: Connection,
-}
-
-impl Door {
-    async fn serve(self) {
-        let token = self.connection.token.clone();
-        let accepting = async {
-            loop {
-                // A permit first: without one the connection stays in the kernel's queue.
-                let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
-                    return;
-                };
-                match self.listener.accept().await {
-                    Ok((tcp, peer)) => {
-                        let mut connection = self.connection.clone();
-                        let taken = self.own.take(peer);
-                        if let Some(taken) = &taken {
-                            connection.counters = Arc::clone(&taken.counters);
-                        }
-                        self.tasks.spawn(async move {
-                            match connection.spec.protocol {
-                                ForwardProtocol::Socks => connection.serve_socks(tcp).await,
-                                ForwardProtocol::Tcp | ForwardProtocol::Udp => {
-                                    connection.serve(tcp).await;
-                                }
-                            }
-                            drop((permit, taken));
-                        });
-                    }
-                    Err(error) if is_one_connections(&error) => {}
-                    Err(error) => {
-                        let forward = &self.connection.spec.name;
-                        tracing::warn!(%forward, %error, "cannot accept connections");
-                        let why = format!("cannot accept: {error}");
-                        self.connection.counters.failed(Layer::Host, &why);
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                }
-            }
-        };
-        token.run_until_cancelled(accepting).await;
-    }
-}
-
-/// Whether an accept failed because of the connection that it would have given.
-fn is_one_connections(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
 }
 
 #[cfg(test)]

@@ -6,23 +6,27 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    forwarder::ForwardCounters,
+    forwarder::{ForwardCounters, WayIn},
     guest_link::LinkSlot,
+    probe::reach,
     reverse::Reverse,
-    state::{Begun, ClusterRequest, View},
+    state::{Begun, ClusterRequest, View, unknown_cluster},
 };
 use crate::{
     config::{ClusterName, ForwardSpec},
-    control::{ClusterStatus, DaemonInfo, Failure},
+    control::{ClusterStatus, DaemonInfo, Failure, ForwardCheck},
     error::Kind,
 };
+
+/// Longest time to try one listener: a little more than a connection without a link is parked.
+const CHECK_DEADLINE: Duration = Duration::from_secs(12);
 
 /// How every cluster stands.
 pub type Views = BTreeMap<ClusterName, Arc<View>>;
@@ -79,6 +83,36 @@ impl Handle {
         posted.get(cluster).map(|posted| posted.links.clone())
     }
 
+    /// Tries the forwards of a cluster that one of `wanted` means, or every one; what was found at
+    /// each of their listeners.
+    ///
+    /// # Errors
+    /// The cluster is not known, or one of `wanted` means no forward that listens.
+    pub async fn check(
+        &self,
+        cluster: &ClusterName,
+        wanted: &[String],
+    ) -> Result<Vec<ForwardCheck>, Failure> {
+        let known = match self.board.lock().get(cluster) {
+            Some(posted) => posted.forwards.clone(),
+            None => return Err(unknown_cluster(cluster)),
+        };
+        let means = |text: &String, one: &PostedForward| {
+            one.spec.name == *text || one.spec.is_meant_by(text)
+        };
+        for text in wanted {
+            if !known.iter().any(|one| means(text, one)) {
+                return Err(no_listener(cluster, text));
+            }
+        }
+        let tried = known
+            .iter()
+            .filter(|one| wanted.is_empty() || wanted.iter().any(|text| means(text, one)))
+            .map(|one| reach(&one.spec, &one.way_in, CHECK_DEADLINE));
+        let found = futures::future::join_all(tried).await;
+        Ok(found.into_iter().flatten().collect())
+    }
+
     /// Who this daemon is.
     #[must_use]
     pub fn info(&self) -> DaemonInfo {
@@ -94,6 +128,20 @@ impl Handle {
     /// Ends the daemon; machines go on running.
     pub fn stop(&self) {
         self.stop.cancel();
+    }
+}
+
+fn no_listener(cluster: &ClusterName, text: &str) -> Failure {
+    Failure {
+        kind: Kind::NotFound,
+        message: format!(
+            "no forward {} of cluster {cluster} listens",
+            crate::sanitize::line(text)
+        ),
+        hints: vec![format!(
+            "`lkc-host forward ls {cluster}` lists the forwards"
+        )],
+        tail: Vec::new(),
     }
 }
 
@@ -115,11 +163,18 @@ pub(super) struct Board {
 #[derive(Debug)]
 pub(super) struct Posted {
     pub(super) links: LinkSlot,
-    /// What was counted of each.
-    pub(super) forwards: Vec<(Arc<ForwardSpec>, Arc<ForwardCounters>)>,
+    pub(super) forwards: Vec<PostedForward>,
     pub(super) reverse: Vec<Arc<Reverse>>,
     /// What the guest asked of this host without being asked to.
     pub(super) denied: Arc<AtomicU64>,
+}
+
+/// A forward that listens.
+#[derive(Debug, Clone)]
+pub(super) struct PostedForward {
+    pub(super) spec: Arc<ForwardSpec>,
+    pub(super) counters: Arc<ForwardCounters>,
+    pub(super) way_in: WayIn,
 }
 
 impl Board {
@@ -147,13 +202,13 @@ impl Board {
             }
         }
         for forward in &mut status.forwards {
-            let counters = posted.forwards.iter().find(|(spec, _)| {
-                spec.name == forward.name
-                    && spec.protocol == forward.protocol
-                    && spec.listens_on() == forward.listen
+            let found = posted.forwards.iter().find(|one| {
+                one.spec.name == forward.name
+                    && one.spec.protocol == forward.protocol
+                    && one.spec.listens_on() == forward.listen
             });
-            if let Some((_, counters)) = counters {
-                counters.show(forward);
+            if let Some(found) = found {
+                found.counters.show(forward);
             }
         }
     }

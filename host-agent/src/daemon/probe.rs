@@ -6,6 +6,7 @@
 //! failed in.
 
 mod check;
+mod reach;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,7 @@ use std::{
 use tokio::{sync::Notify, time::sleep};
 
 use super::{
-    forwarder::WayIn,
+    forwarder::{Place, WayIn},
     reporter::Reporter,
     state::{Probed, Report},
 };
@@ -27,6 +28,7 @@ use crate::{
     kubeconfig::ServerIdentity,
 };
 use check::{Check, ProbeError};
+pub(super) use reach::reach;
 
 /// Longest time for one address, from the connect to the end of the handshake.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -82,7 +84,11 @@ impl Prober {
 /// Probes every address of a forward. The latency is the longest of them.
 async fn probe(check: &Check, way_in: &WayIn, deadline: Duration) -> Result<Duration, ProbeError> {
     let mut latency = Duration::ZERO;
-    for &address in &way_in.addresses {
+    for place in &way_in.places {
+        // The API's forward listens on ports only.
+        let Place::Address(address) = *place else {
+            continue;
+        };
         latency = latency.max(check.connect(way_in, address, deadline).await?);
     }
     Ok(latency)

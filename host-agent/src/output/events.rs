@@ -50,7 +50,11 @@ impl<'a> Event<'a> {
                 satisfied: *satisfied,
                 detail,
             }),
-            Reply::Log { .. } | Reply::Daemon(_) | Reply::Done(_) | Reply::Failed(_) => None,
+            Reply::Log { .. }
+            | Reply::Checked(_)
+            | Reply::Daemon(_)
+            | Reply::Done(_)
+            | Reply::Failed(_) => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Paint, table::columns};
 use crate::{
-    control::{ForwardState, ForwardStatus},
+    control::{ForwardCheck, ForwardState, ForwardStatus},
     sanitize,
 };
 
@@ -17,6 +17,7 @@ pub fn forward_table(forwards: &[ForwardStatus], paint: Paint) -> String {
             .collect();
         let cells = [
             sanitize::line(&forward.name),
+            forward.protocol.to_string(),
             if listen.is_empty() {
                 "-".to_owned()
             } else {
@@ -25,9 +26,11 @@ pub fn forward_table(forwards: &[ForwardStatus], paint: Paint) -> String {
             sanitize::line(&forward.target),
             state(forward.state).to_owned(),
             forward.open.to_string(),
-            forward.total.to_string(),
-            (forward.refused + forward.failed).to_string(),
             forward.parked.to_string(),
+            forward.total.to_string(),
+            forward.refused.to_string(),
+            forward.failed.to_string(),
+            forward.dropped.to_string(),
             bytes(forward.sent_bytes),
             bytes(forward.received_bytes),
             sanitize::line(forward.last_error.as_deref().unwrap_or_default()),
@@ -36,16 +39,48 @@ pub fn forward_table(forwards: &[ForwardStatus], paint: Paint) -> String {
     });
     let heads = [
         "FORWARD",
+        "PROTOCOL",
         "LISTENS ON",
         "GUEST",
         "STATE",
         "OPEN",
-        "TOTAL",
-        "FAILED",
         "PARKED",
+        "TOTAL",
+        "REFUSED",
+        "FAILED",
+        "DROPPED",
         "SENT",
         "RECEIVED",
         "LAST ERROR",
+    ];
+    columns(&heads, rows.collect(), paint)
+}
+
+/// What trying forwards has found, one line per listener.
+#[must_use]
+pub fn check_table(checks: &[ForwardCheck], paint: Paint) -> String {
+    let rows = checks.iter().map(|check| {
+        let took = check.latency_ms.map(|millis| format!("{millis} ms"));
+        vec![
+            sanitize::line(&check.name),
+            check.protocol.to_string(),
+            sanitize::line(&check.listen),
+            sanitize::line(&check.target),
+            if check.ok { "yes" } else { "no" }.to_owned(),
+            sanitize::line(check.layer.as_deref().unwrap_or("-")),
+            took.unwrap_or_else(|| "-".to_owned()),
+            sanitize::line(&check.detail),
+        ]
+    });
+    let heads = [
+        "FORWARD",
+        "PROTOCOL",
+        "THROUGH",
+        "GUEST",
+        "REACHED",
+        "FAILING LAYER",
+        "TOOK",
+        "DETAIL",
     ];
     columns(&heads, rows.collect(), paint)
 }

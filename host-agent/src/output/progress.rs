@@ -104,7 +104,11 @@ impl<'a> Progress<'a> {
                     None => self.goal_rows.push(row),
                 }
             }
-            Reply::Log { .. } | Reply::Daemon(_) | Reply::Done(_) | Reply::Failed(_) => {
+            Reply::Log { .. }
+            | Reply::Checked(_)
+            | Reply::Daemon(_)
+            | Reply::Done(_)
+            | Reply::Failed(_) => {
                 return Ok(());
             }
         }

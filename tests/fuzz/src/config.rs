@@ -4,7 +4,9 @@ use std::{fmt::Write, path::Path};
 
 use arbitrary::{Arbitrary, Unstructured};
 use lkc_guest::{k3s::dropin::Dropin, network::config::NetworkConfig};
-use lkc_host::config::{self, ClusterSpec, Config, ConfigError, LARGEST_INDEX, Look, Overrides};
+use lkc_host::config::{
+    self, ClusterSpec, Config, ConfigError, ForwardProtocol, LARGEST_INDEX, Look, Overrides,
+};
 
 use super::text::assert_harmless;
 
@@ -74,14 +76,15 @@ fn check_sound(config: &Config) {
             .collect();
         assert_eq!(config::check_against(spec, &earlier), Ok(()));
         for forward in &spec.forwards {
-            assert!(
-                !forward.name.is_empty() && !forward.bind.is_empty(),
-                "{forward:?}"
+            // A unix socket in place of a port, and no target of SOCKS, whose clients name theirs.
+            let (on_socket, to_any) = (
+                forward.socket.is_some(),
+                forward.protocol == ForwardProtocol::Socks,
             );
-            assert!(
-                forward.guest_port != 0 && forward.host_port != 0,
-                "{forward:?}"
-            );
+            assert!(!forward.name.is_empty(), "{forward:?}");
+            assert_eq!(forward.bind.is_empty(), on_socket, "{forward:?}");
+            assert_eq!(forward.host_port == 0, on_socket, "{forward:?}");
+            assert_eq!(forward.guest_port == 0, to_any, "{forward:?}");
         }
     }
     for warning in &config.warnings {

@@ -4,7 +4,10 @@
 use lkc_host::{
     control::{Call, ClusterStatus, Done, MAX_LINE, Reply, Request},
     error::CommandError,
-    output::{ChangedRows, Closing, Paint, closing, cluster_table, cluster_view, forward_table},
+    output::{
+        ChangedRows, Closing, Paint, check_table, closing, cluster_table, cluster_view,
+        forward_table,
+    },
 };
 
 use super::text::assert_harmless;
@@ -48,6 +51,7 @@ pub fn check_reply(input: &[u8]) {
             let error = CommandError::from(failure);
             assert!(error.kind.exit_code() > 0);
         }
+        Reply::Checked(check) => assert_harmless(&check_table(&[check], Paint::PLAIN)),
         Reply::Goal { .. } | Reply::Log { .. } | Reply::Daemon(_) | Reply::Done(_) => {}
     }
 }

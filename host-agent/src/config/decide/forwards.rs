@@ -1,11 +1,15 @@
 //! The host's listeners: the well-known ports and what the user adds.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::unix::net::SocketAddr,
+    path::Path,
+};
 
 use super::word;
 use crate::config::{
     cluster::{ForwardProtocol, ForwardSpec},
-    draft::{Draft, DraftForward, PortChoice, WELL_KNOWN, WellKnown},
+    draft::{Base, Draft, DraftForward, HostPlace, PortChoice, WELL_KNOWN, WellKnown},
     place::{Place, Placed, place_of},
     problem::Problem,
 };
@@ -36,6 +40,7 @@ pub(super) fn decide(
             forwards.push(ForwardSpec {
                 name: known.name.to_owned(),
                 protocol,
+                socket: None,
                 bind: loopback(),
                 host_port,
                 guest_host: guest_host.to_owned(),
@@ -108,42 +113,104 @@ fn decide_one(said: &DraftForward) -> Result<(ForwardSpec, Place), Problem> {
         ForwardProtocol::as_str,
     )?
     .unwrap_or_default();
-    let (host_port, guest_host, guest_port) = match protocol {
-        ForwardProtocol::Tcp | ForwardProtocol::Udp => ports(said)?,
-        ForwardProtocol::Socks => (socks_port(said)?, String::new(), 0),
+    let name = said.name.as_ref().map(forward_name).transpose()?;
+    let forward = match &said.host {
+        Some(Placed {
+            value: HostPlace::Socket(path),
+            place,
+        }) => on_socket(said, protocol, name, path, place)?,
+        Some(Placed {
+            value: HostPlace::Port(number),
+            place,
+        }) => on_port(said, protocol, name, Some(port(*number, place)?))?,
+        None => on_port(said, protocol, name, None)?,
     };
-    let name = match &said.name {
-        None => protocol.usual_name(host_port),
-        Some(name) => forward_name(name)?,
-    };
-    if name == ForwardSpec::API && protocol != ForwardProtocol::Tcp {
-        let place = place_of(said.protocol.as_ref(), &said.place);
-        return Err(Problem::at(&place, "the forward `api` is one of TCP"));
+    if forward.name == ForwardSpec::API
+        && (protocol != ForwardProtocol::Tcp || forward.socket.is_some())
+    {
+        let host = place_of(said.host.as_ref(), &said.place);
+        let place = place_of(said.protocol.as_ref(), &host);
+        return Err(Problem::at(
+            &place,
+            "the forward `api` is one of TCP on a port",
+        ));
     }
+    let guest_place = place_of(said.guest.as_ref(), &said.place);
+    Ok((forward, place_of(said.host.as_ref(), &guest_place)))
+}
+
+fn on_port(
+    said: &DraftForward,
+    protocol: ForwardProtocol,
+    name: Option<String>,
+    host: Option<u16>,
+) -> Result<ForwardSpec, Problem> {
+    let (host_port, guest_host, guest_port) = match protocol {
+        ForwardProtocol::Tcp | ForwardProtocol::Udp => ports(said, host)?,
+        ForwardProtocol::Socks => (socks_port(said, host)?, String::new(), 0),
+    };
     let bind = said
         .bind
         .as_deref()
         .map(|bind| addresses(bind, &said.place))
         .transpose()?;
-    let forward = ForwardSpec {
-        name,
+    Ok(ForwardSpec {
+        name: name.unwrap_or_else(|| protocol.usual_name(host_port)),
         protocol,
+        socket: None,
         bind: bind.unwrap_or_else(loopback),
         host_port,
         guest_host,
         guest_port,
+    })
+}
+
+fn on_socket(
+    said: &DraftForward,
+    protocol: ForwardProtocol,
+    name: Option<String>,
+    path: &Path,
+    place: &Place,
+) -> Result<ForwardSpec, Problem> {
+    if protocol != ForwardProtocol::Tcp {
+        let place = place_of(said.protocol.as_ref(), place);
+        let message = format!("a forward of {protocol} cannot listen on a unix socket");
+        return Err(Problem::at(&place, message));
+    }
+    if let Some(bind) = &said.bind {
+        let place = bind.first().map_or(place, |first| &first.place);
+        return Err(Problem::at(place, "a unix socket has no address").help("remove `bind`"));
+    }
+    if SocketAddr::from_pathname(path).is_err() {
+        let message = format!("{} is too long for a socket's path", path.display());
+        return Err(Problem::at(place, message).help("the longest have about a hundred bytes"));
+    }
+    let Some(guest) = &said.guest else {
+        return Err(
+            Problem::at(&said.place, "a forward on a unix socket needs a target")
+                .help("write guest = 5432"),
+        );
     };
-    let guest_place = place_of(said.guest.as_ref(), &said.place);
-    Ok((forward, place_of(said.host.as_ref(), &guest_place)))
+    let (guest_host, guest_port) = guest_target(guest)?;
+    let Some(name) = name.or_else(|| ForwardSpec::usual_socket_name(path)) else {
+        return Err(
+            Problem::at(&said.place, "a forward on this socket needs a name")
+                .help("write name = \"db\""),
+        );
+    };
+    Ok(ForwardSpec {
+        name,
+        protocol,
+        socket: Some(path.to_owned()),
+        bind: Vec::new(),
+        host_port: 0,
+        guest_host,
+        guest_port,
+    })
 }
 
 /// The port of the host, and the target in the guest.
-fn ports(said: &DraftForward) -> Result<(u16, String, u16), Problem> {
-    let host = said
-        .host
-        .as_ref()
-        .map(|host| port(host.value, &host.place))
-        .transpose()?;
+fn ports(said: &DraftForward, host: Option<u16>) -> Result<(u16, String, u16), Problem> {
     let guest = said.guest.as_ref().map(guest_target).transpose()?;
     match (host, guest) {
         (Some(host), Some((guest_host, guest))) => Ok((host, guest_host, guest)),
@@ -157,27 +224,20 @@ fn ports(said: &DraftForward) -> Result<(u16, String, u16), Problem> {
     }
 }
 
-fn socks_port(said: &DraftForward) -> Result<u16, Problem> {
+fn socks_port(said: &DraftForward, host: Option<u16>) -> Result<u16, Problem> {
     if let Some(guest) = &said.guest {
         let message = "a forward of SOCKS has no target: its clients name theirs";
         return Err(Problem::at(&guest.place, message).help("remove `guest`"));
     }
-    match &said.host {
-        Some(host) => port(host.value, &host.place),
-        None => Err(
-            Problem::at(&said.place, "a forward of SOCKS needs a port of the host")
-                .help("write host = 1080"),
-        ),
-    }
+    host.ok_or_else(|| {
+        Problem::at(&said.place, "a forward of SOCKS needs a port of the host")
+            .help("write host = 1080")
+    })
 }
 
 pub(super) fn forward_name(said: &Placed<String>) -> Result<String, Problem> {
     let name = &said.value;
-    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.len() <= 40
-        && name.bytes().all(legal)
-    {
+    if ForwardSpec::is_name(name) {
         return Ok(name.clone());
     }
     let message = format!("`{name}` cannot name a forward");
@@ -276,9 +336,8 @@ fn refuse_clash(
             return Err(Problem::at(&name_place, message).and_at(other_place, "the other one"));
         }
         if forward.listens_where(other) {
-            let (port, name, other) = (forward.host_port, &forward.name, &other.name);
-            let message =
-                format!("the forwards `{other}` and `{name}` have the same host port {port}");
+            let (listener, name, other) = (forward.place(), &forward.name, &other.name);
+            let message = format!("the forwards `{other}` and `{name}` have the same {listener}");
             return Err(Problem::at(place, message).and_at(other_place, "the other one"));
         }
     }
@@ -289,7 +348,7 @@ fn warn_of(forward: &ForwardSpec, warnings: &mut Vec<String>) {
     let ForwardSpec {
         name, host_port, ..
     } = forward;
-    if *host_port < FIRST_UNPRIVILEGED {
+    if forward.socket.is_none() && *host_port < FIRST_UNPRIVILEGED {
         warnings.push(format!(
             "the host port {host_port} of `{name}` is below {FIRST_UNPRIVILEGED}: only root may listen there unless the system says otherwise"
         ));
@@ -302,10 +361,12 @@ fn warn_of(forward: &ForwardSpec, warnings: &mut Vec<String>) {
 }
 
 /// Reads a forward from one argument:
-/// `[NAME=][ADDRESS:]HOST_PORT[:[GUEST_HOST:]GUEST_PORT][/PROTOCOL]`, IPv6 addresses in brackets.
+/// `[NAME=][ADDRESS:]HOST_PORT[:[GUEST_HOST:]GUEST_PORT][/PROTOCOL]`, IPv6 addresses in brackets, or
+/// `[NAME=]unix:PATH:[GUEST_HOST:]GUEST_PORT`, the path without a colon.
 pub(in crate::config) fn forward_argument(
     text: &str,
     place: &Place,
+    base: &Base<'_>,
 ) -> Result<DraftForward, Problem> {
     let said = |value: &str| Placed::new(value.to_owned(), place.clone());
     let (name, ports) = match text.split_once('=') {
@@ -316,6 +377,24 @@ pub(in crate::config) fn forward_argument(
         Problem::at(place, format!("`{text}` is not a forward"))
             .help("write HOST_PORT:GUEST_PORT, as in 5432:5432, with NAME= and a listening ADDRESS: before it and /udp or /socks behind it if needed")
     };
+    if let Some(socket) = ports.strip_prefix(ForwardSpec::UNIX) {
+        let (path, guest) = socket
+            .split_once(':')
+            .filter(|(path, _)| !path.is_empty())
+            .ok_or_else(|| {
+                Problem::at(place, format!("`{text}` is not a forward"))
+                    .help("write unix:PATH:GUEST_PORT, as in unix:db.sock:5432")
+            })?;
+        let path = base.resolve(Path::new(path));
+        return Ok(DraftForward {
+            place: place.clone(),
+            name,
+            host: Some(Placed::new(HostPlace::Socket(path), place.clone())),
+            guest: Some(said(guest)),
+            bind: None,
+            protocol: None,
+        });
+    }
     let (ports, protocol) = match ports.rsplit_once('/') {
         Some((ports, protocol)) => (ports, Some(said(protocol))),
         None => (ports, None),
@@ -335,7 +414,7 @@ pub(in crate::config) fn forward_argument(
     };
     let host = host.parse::<i64>().map_err(|_| unreadable())?;
     let bind = bind.map(|bind| vec![said(bind.trim_start_matches('[').trim_end_matches(']'))]);
-    let host = Some(Placed::new(host, place.clone()));
+    let host = Some(Placed::new(HostPlace::Port(host), place.clone()));
     Ok(DraftForward {
         place: place.clone(),
         name,

@@ -6,7 +6,7 @@ use lkc_protocol::message::k3s_use_of;
 
 use super::forwards::{FORWARD_LOOPBACK, forward_name, host_and_port, port};
 use crate::config::{
-    cluster::{ForwardSpec, K3sSpec},
+    cluster::{ForwardProtocol, ForwardSpec, K3sSpec},
     collision::overlap,
     draft::{Draft, DraftReverse, UNIX},
     place::{Place, Placed, place_of},
@@ -207,14 +207,17 @@ fn refuse_beside_forwards(
 
 /// Whether the target of `reverse` is the listener of `forward`, as far as that can be told.
 fn leads_into(reverse: &ReverseSpec, forward: &ForwardSpec) -> bool {
-    let HostTarget::Tcp { host, port } = &reverse.target else {
-        return false;
+    let (host, port) = match &reverse.target {
+        HostTarget::Tcp { host, port } => (host, port),
+        HostTarget::Unix(path) => return forward.socket.as_ref() == Some(path),
     };
     let reached = |bind: &IpAddr| match host.parse::<IpAddr>() {
         Ok(address) => *bind == address || (bind.is_unspecified() && address.is_loopback()),
         Err(_) => host.eq_ignore_ascii_case("localhost"),
     };
-    *port == forward.host_port && forward.bind.iter().any(reached)
+    forward.protocol == ForwardProtocol::Tcp
+        && *port == forward.host_port
+        && forward.bind.iter().any(reached)
 }
 
 /// Whether the target of `forward` is the listener of `reverse`.

@@ -489,6 +489,61 @@ fn names_and_words() {
 }
 
 #[test]
+fn forwards_on_sockets() {
+    for (text, expected) in [
+        (
+            "host = \"pg.sock\"\nguest = 1",
+            "`pg.sock` is nowhere to listen",
+        ),
+        (
+            "host = \"unix:pg.sock\"",
+            "a forward on a unix socket needs a target",
+        ),
+        (
+            "host = \"unix:.s.PGSQL.1\"\nguest = 1",
+            "a forward on this socket needs a name",
+        ),
+        (
+            "host = \"unix:api\"\nguest = 1",
+            "the forward `api` is one of TCP on a port",
+        ),
+        (
+            "host = \"unix:pg\"\nguest = 1\nprotocol = \"udp\"",
+            "a forward of udp cannot listen on a unix socket",
+        ),
+        (
+            "host = \"unix:pg\"\nguest = 1\nbind = [\"::1\"]",
+            "a unix socket has no address",
+        ),
+        (
+            "host = \"unix:/run/pg\"\nguest = 1\n[[cluster.a.forward]]\nname = \"other\"\nhost = \"unix:/run/pg\"\nguest = 2",
+            "the forwards `pg` and `other` have the same socket /run/pg",
+        ),
+        (
+            "host = \"unix:/run/pg\"\nguest = 1\n[cluster.b]\nindex = 1\n[[cluster.b.forward]]\nhost = \"unix:/run/pg\"\nguest = 2",
+            "the clusters b and a have the same socket /run/pg, by their forwards `pg` and `pg`",
+        ),
+    ] {
+        let ports = "[cluster.a.ports]\napi = false\n";
+        let report = report(&format!("{ports}[[cluster.a.forward]]\n{text}\n"));
+        // Without the breaks of its lines.
+        let words: Vec<_> = report
+            .split_whitespace()
+            .filter(|word| *word != "│")
+            .collect();
+        assert!(words.join(" ").contains(expected), "{report}");
+    }
+    let long = "x".repeat(200);
+    let report = report(&format!(
+        "[[cluster.a.forward]]\nhost = \"unix:/{long}\"\nguest = 1\n"
+    ));
+    assert!(
+        report.contains("is too long for a socket's path"),
+        "{report}"
+    );
+}
+
+#[test]
 fn forwards_of_socks() {
     assert_snapshot!(report("[[cluster.a.forward]]\nprotocol = \"socks\"\nhost = 1080\nguest = 80\n"), @r"
      × a forward of SOCKS has no target: its clients name theirs
@@ -531,7 +586,7 @@ fn forwards_of_socks() {
       ╰────
     ");
     assert_snapshot!(report("[cluster.a.ports]\napi = false\n[[cluster.a.forward]]\nname = \"api\"\nhost = 6443\nprotocol = \"udp\"\n"), @r#"
-     × the forward `api` is one of TCP
+     × the forward `api` is one of TCP on a port
       ╭─[/p/lkc.toml:6:12]
     5 │ host = 6443
     6 │ protocol = "udp"

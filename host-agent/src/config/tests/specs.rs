@@ -70,7 +70,7 @@ fn the_example_says_the_defaults_and_is_sound() {
         forwards: example
             .forwards
             .iter()
-            .filter(|forward| forward.name != "postgres")
+            .filter(|forward| !["postgres", "pg"].contains(&forward.name.as_str()))
             .cloned()
             .collect(),
         reverse: Vec::new(),
@@ -161,6 +161,23 @@ fn forwards_have_targets_in_three_forms() {
             (forward.name.as_str(), forward.host_port),
             ("port-9000", 9000)
         );
+    }
+}
+
+#[test]
+fn sockets_are_relative_to_the_file_or_the_home_directory() {
+    for (written, expected, name) in [
+        ("~/pg.sock", "/home/u/pg.sock", "pg"),
+        ("/run/db.sock", "/run/db.sock", "db"),
+        ("run/web", "/p/run/web", "web"),
+    ] {
+        let spec = spec(&format!(
+            "[[cluster.a.forward]]\nhost = \"unix:{written}\"\nguest = 80"
+        ));
+        let forward = spec.forwards.last().unwrap();
+        assert_eq!(forward.listens_on(), [format!("unix:{expected}")]);
+        assert_eq!((forward.name.as_str(), forward.guest_port), (name, 80));
+        assert!(forward.bind.is_empty());
     }
 }
 

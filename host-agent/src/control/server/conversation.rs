@@ -225,6 +225,18 @@ async fn answer(call: Call, teller: &mut Teller, handle: &Handle) -> Result<(), 
             let answer = handle.ask(request).await;
             teller.end(answer.map(|begun| begun.changed)).await
         }
+        Request::CheckForwards { cluster, forwards } => {
+            let end = match handle.check(&cluster, &forwards).await {
+                Ok(checks) => {
+                    for check in checks {
+                        teller.tell(&Reply::Checked(check)).await?;
+                    }
+                    Ok(false)
+                }
+                Err(failure) => Err(failure),
+            };
+            teller.end(end).await
+        }
         Request::Logs {
             cluster,
             source,

@@ -95,6 +95,7 @@ impl Connection {
             spec,
             ..
         } = self;
+        counters.reached();
         // It needs no other link than its own.
         drop(links);
         carry(client, reached, &counters, &spec.name).await;

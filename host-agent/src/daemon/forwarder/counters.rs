@@ -9,6 +9,7 @@ use std::{
 };
 
 use lkc_protocol::relay;
+use tokio::sync::watch;
 
 use crate::{control::ForwardStatus, sanitize};
 
@@ -46,6 +47,10 @@ pub(in super::super) struct ForwardCounters {
     failed: AtomicU64,
     dropped: AtomicU64,
     pub(super) bytes: relay::Counters,
+    /// Connections that their target has accepted.
+    reached: watch::Sender<u64>,
+    /// Failures noted.
+    failures: watch::Sender<u64>,
     last_failure: Mutex<Option<(Layer, String)>>,
 }
 
@@ -62,6 +67,21 @@ impl ForwardCounters {
         self.note(layer, why);
     }
 
+    /// Counts a connection that its target has accepted.
+    pub(super) fn reached(&self) {
+        self.reached.send_modify(|count| *count += 1);
+    }
+
+    /// Whether a target has accepted a connection.
+    pub(super) fn has_reached(&self) -> bool {
+        *self.reached.borrow() > 0
+    }
+
+    /// The number of connections that their target has accepted, as it changes.
+    pub(super) fn subscribe_reached(&self) -> watch::Receiver<u64> {
+        self.reached.subscribe()
+    }
+
     /// Counts datagrams that could not go on.
     pub(super) fn dropped(&self, count: u64) {
         self.dropped.fetch_add(count, Ordering::Relaxed);
@@ -69,6 +89,14 @@ impl ForwardCounters {
 
     fn note(&self, layer: Layer, why: &str) {
         *self.lock_last() = Some((layer, sanitize::line(why)));
+        self.failures.send_modify(|count| *count += 1);
+    }
+
+    /// Waits until there is a failure.
+    pub(super) async fn failure_noted(&self) {
+        let mut failures = self.failures.subscribe();
+        // The sender is ours, so it cannot be gone.
+        let _ = failures.wait_for(|&count| count > 0).await;
     }
 
     /// The layer of the last failure and what it was.

@@ -1,17 +1,19 @@
 //! Binding the listeners of a forward: all of its addresses or none.
 
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
 };
 
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 
+use super::unix_socket::SocketListener;
 use crate::config::{ForwardProtocol, ForwardSpec};
 
 /// Connections that the kernel keeps until they are accepted.
-const BACKLOG: u32 = 1024;
+pub(super) const BACKLOG: u32 = 1024;
 
 /// One of the places that a forward listens on.
 #[derive(Debug)]
@@ -20,24 +22,45 @@ pub(in super::super) enum Listener {
     Tcp(TcpListener),
     /// Of datagrams.
     Udp(UdpSocket),
+    /// Of connections, on a unix socket.
+    Unix(SocketListener),
+}
+
+/// Somewhere to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) enum Place {
+    /// A port.
+    Address(SocketAddr),
+    /// A unix socket.
+    Socket(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(formatter),
+            Self::Socket(path) => write!(formatter, "{}{}", ForwardSpec::UNIX, path.display()),
+        }
+    }
 }
 
 impl Listener {
     /// Where it listens.
-    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
+    pub(super) fn place(&self) -> io::Result<Place> {
         match self {
-            Self::Tcp(listener) => listener.local_addr(),
-            Self::Udp(socket) => socket.local_addr(),
+            Self::Tcp(listener) => listener.local_addr().map(Place::Address),
+            Self::Udp(socket) => socket.local_addr().map(Place::Address),
+            Self::Unix(listener) => Ok(Place::Socket(listener.path().to_owned())),
         }
     }
 }
 
 /// Why a forward cannot listen.
 #[derive(Debug, Error)]
-#[error("cannot listen on {address}")]
+#[error("cannot listen on {place}")]
 pub(in super::super) struct BindError {
     /// Where.
-    pub(in super::super) address: SocketAddr,
+    pub(in super::super) place: Place,
     /// What the system said.
     pub(in super::super) source: io::Error,
 }
@@ -55,6 +78,15 @@ impl BindError {
 /// # Errors
 /// The first address that cannot be bound; nothing listens then.
 pub(in super::super) fn bind(spec: &ForwardSpec) -> Result<Vec<Listener>, BindError> {
+    if let Some(path) = &spec.socket {
+        return match SocketListener::bind(path) {
+            Ok(listener) => Ok(vec![Listener::Unix(listener)]),
+            Err(source) => {
+                let place = Place::Socket(path.clone());
+                Err(BindError { place, source })
+            }
+        };
+    }
     let mut listeners = Vec::with_capacity(spec.bind.len());
     let mut without = None;
     // A socket on `::` takes the connections of `0.0.0.0` as well, and its port.
@@ -69,15 +101,20 @@ pub(in super::super) fn bind(spec: &ForwardSpec) -> Result<Vec<Listener>, BindEr
         match bound {
             Ok(listener) => listeners.push(listener),
             Err(source) if ip.is_loopback() && has_no_ipv6(ip, &source) => {
-                without = Some(BindError { address, source });
+                without = Some(cannot_bind(address, source));
             }
-            Err(source) => return Err(BindError { address, source }),
+            Err(source) => return Err(cannot_bind(address, source)),
         }
     }
     match without {
         Some(error) if listeners.is_empty() => Err(error),
         _ => Ok(listeners),
     }
+}
+
+const fn cannot_bind(address: SocketAddr, source: io::Error) -> BindError {
+    let place = Place::Address(address);
+    BindError { place, source }
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {

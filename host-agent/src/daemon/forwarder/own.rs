@@ -3,22 +3,36 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::oneshot;
 
 use super::counters::ForwardCounters;
 
+/// Who makes a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) enum Caller {
+    /// Whoever has this address.
+    At(SocketAddr),
+    /// This process, through a unix socket, whose clients have no addresses.
+    ThisProcess,
+}
+
 /// The connections that are expected at a forward's listeners.
 #[derive(Debug, Default)]
 pub(in super::super) struct OwnConnections {
     expected: Mutex<Vec<Expected>>,
+    numbers: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Expected {
-    from: SocketAddr,
+    number: u64,
+    from: Caller,
     counters: Arc<ForwardCounters>,
     ended: oneshot::Sender<()>,
 }
@@ -27,7 +41,7 @@ struct Expected {
 #[derive(Debug)]
 pub(in super::super) struct OwnConnection {
     all: Arc<OwnConnections>,
-    from: SocketAddr,
+    number: u64,
     counters: Arc<ForwardCounters>,
     ended: oneshot::Receiver<()>,
 }
@@ -42,10 +56,12 @@ pub(super) struct Taken {
 
 impl OwnConnections {
     /// Says that the next connection from `from` is ours.
-    pub(in super::super) fn expect(self: &Arc<Self>, from: SocketAddr) -> OwnConnection {
+    pub(in super::super) fn expect(self: &Arc<Self>, from: Caller) -> OwnConnection {
         let counters = Arc::<ForwardCounters>::default();
         let (sender, ended) = oneshot::channel();
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         self.lock().push(Expected {
+            number,
             from,
             counters: Arc::clone(&counters),
             ended: sender,
@@ -53,21 +69,23 @@ impl OwnConnections {
         let all = Arc::clone(self);
         OwnConnection {
             all,
-            from,
+            number,
             counters,
             ended,
         }
     }
 
-    /// Takes a connection that was expected from `peer`; none for everybody else's.
-    pub(super) fn take(&self, peer: SocketAddr) -> Option<Taken> {
-        // A listener on `::` sees IPv4 peers in IPv6 clothes.
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    /// Takes a connection that was expected from `caller`; none for everybody else's.
+    pub(super) fn take(&self, mut caller: Caller) -> Option<Taken> {
+        if let Caller::At(peer) = &mut caller {
+            // A listener on `::` sees IPv4 peers in IPv6 clothes.
+            peer.set_ip(peer.ip().to_canonical());
+        }
         let mut expected = self.lock();
-        let place = expected.iter().position(|one| one.from == peer)?;
+        let place = expected.iter().position(|one| one.from == caller)?;
         let Expected {
             counters, ended, ..
-        } = expected.swap_remove(place);
+        } = expected.remove(place);
         Some(Taken {
             counters,
             _ended: ended,
@@ -85,9 +103,24 @@ impl OwnConnection {
         &self.counters
     }
 
+    /// Waits until the target has accepted it, or our listener is done with it. Whether it did.
+    pub(in super::super) async fn reached(&mut self) -> bool {
+        let mut reached = self.counters.subscribe_reached();
+        tokio::select! {
+            biased;
+            arrived = reached.wait_for(|&count| count > 0) => arrived.is_ok(),
+            _ = &mut self.ended => self.counters.has_reached(),
+        }
+    }
+
     /// Whether our listener took it, or has taken it and served it to its end.
     pub(in super::super) fn was_taken(&self) -> bool {
-        self.all.lock().iter().all(|one| one.from != self.from)
+        self.all.lock().iter().all(|one| one.number != self.number)
+    }
+
+    /// Waits until a failure of it was noted.
+    pub(in super::super) async fn refused(&self) {
+        self.counters.failure_noted().await;
     }
 
     /// Waits until our listener is done with it, so that its counters say how it ended.
@@ -99,6 +132,6 @@ impl OwnConnection {
 
 impl Drop for OwnConnection {
     fn drop(&mut self) {
-        self.all.lock().retain(|one| one.from != self.from);
+        self.all.lock().retain(|one| one.number != self.number);
     }
 }

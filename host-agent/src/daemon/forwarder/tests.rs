@@ -1,7 +1,9 @@
 //! A forward with a real link behind it: both ends in this process, a pipe between them.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
+    path::Path,
     sync::Arc,
 };
 
@@ -15,8 +17,8 @@ use lkc_protocol::{
     session::Limits,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UdpSocket},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UdpSocket, UnixStream},
     sync::watch,
     task::JoinSet,
     time::timeout,
@@ -95,6 +97,18 @@ impl Bench {
         };
         let limits = UdpLimits::shared_by(1);
         Self::of(limits, spec, address, Listener::Tcp(listener))
+    }
+
+    /// One on a unix socket; its address leads nowhere.
+    pub(super) fn unix(path: &Path) -> Self {
+        let spec = ForwardSpec {
+            socket: Some(path.to_owned()),
+            bind: Vec::new(),
+            ..spec(0)
+        };
+        let listener = bind(&spec).unwrap().remove(0);
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::of(UdpLimits::shared_by(1), spec, address, listener)
     }
 
     fn of(limits: UdpLimits, spec: ForwardSpec, address: SocketAddr, listener: Listener) -> Self {
@@ -192,6 +206,7 @@ fn spec(host_port: u16) -> ForwardSpec {
     ForwardSpec {
         name: "web".to_owned(),
         protocol: ForwardProtocol::Tcp,
+        socket: None,
         bind: vec![IpAddr::from([127, 0, 0, 1])],
         host_port,
         guest_host: "127.0.0.1".to_owned(),
@@ -261,9 +276,9 @@ async fn serve(mut incoming: Incoming, guest: Guest) {
     }
 }
 
-async fn read_to_end(tcp: &mut TcpStream) -> io::Result<Vec<u8>> {
+async fn read_to_end(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    timeout(LIMIT, tcp.read_to_end(&mut bytes))
+    timeout(LIMIT, client.read_to_end(&mut bytes))
         .await
         .expect("nothing came")?;
     Ok(bytes)
@@ -447,14 +462,71 @@ async fn a_parked_connection_that_its_client_resets_gives_its_place_back() {
 }
 
 #[tokio::test]
+async fn a_unix_socket_carries_both_ways_and_half_closes_stay_half() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db.sock");
+    let mut bench = Bench::unix(&path);
+    bench.link(Guest::Echoes).await;
+    let mut client = UnixStream::connect(&path).await.unwrap();
+    client.write_all(b"hello").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(read_to_end(&mut client).await.unwrap(), b"hello");
+    eventually(&bench, |status| status.open == 0).await;
+    let status = bench.status();
+    assert_eq!((status.total, status.failed), (1, 0));
+    assert_eq!((status.sent_bytes, status.received_bytes), (5, 5));
+    bench.close().await;
+    assert!(!path.exists(), "the socket is left");
+}
+
+#[tokio::test]
+async fn a_reset_shows_on_a_unix_socket_where_something_is_unread() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db.sock");
+    let mut bench = Bench::unix(&path);
+    bench.link(Guest::Refuses).await;
+    let mut silent = UnixStream::connect(&path).await.unwrap();
+    // All that the kernel can show of it: an end without an answer.
+    assert_eq!(read_to_end(&mut silent).await.unwrap(), b"");
+    // Written before anybody looks at the connection, which is not before the test waits.
+    let mut eager = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    io::Write::write_all(&mut eager, b"select 1").unwrap();
+    eager.set_nonblocking(true).unwrap();
+    let mut eager = UnixStream::from_std(eager).unwrap();
+    let error = read_to_end(&mut eager).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    let status = bench.status();
+    assert_eq!((status.refused, status.failed), (2, 0));
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_of_ours_is_told_on_a_unix_socket_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db.sock");
+    let mut bench = Bench::unix(&path);
+    bench.link(Guest::Echoes).await;
+    let way_in = bench.forwarder.way_in();
+    assert_eq!(way_in.places, [Place::Socket(path.clone())]);
+    let mut own = way_in.own.expect(Caller::ThisProcess);
+    let client = UnixStream::connect(&path).await.unwrap();
+    assert!(timeout(LIMIT, own.reached()).await.expect("it waits"));
+    assert!(own.was_taken());
+    drop(client);
+    timeout(LIMIT, own.ended()).await.expect("it does not end");
+    assert_eq!(bench.status().total, 0);
+    bench.close().await;
+}
+
+#[tokio::test]
 async fn a_connection_of_ours_is_counted_apart() {
     let mut bench = Bench::new();
     bench.link(Guest::Refuses).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let way_in = bench.forwarder.way_in();
-    assert_eq!(way_in.addresses, [bench.address]);
-    let mut own = way_in.own.expect(socket.local_addr().unwrap());
+    assert_eq!(way_in.places, [Place::Address(bench.address)]);
+    let mut own = way_in.own.expect(Caller::At(socket.local_addr().unwrap()));
     assert!(!own.was_taken());
     let mut tcp = socket.connect(bench.address).await.unwrap();
     let error = read_to_end(&mut tcp).await.unwrap_err();

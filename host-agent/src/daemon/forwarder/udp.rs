@@ -24,7 +24,12 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::{ACCEPT_PAUSE, connection::Connection, counters::Layer, own::OwnConnections};
+use super::{
+    ACCEPT_PAUSE,
+    connection::Connection,
+    counters::Layer,
+    own::{Caller, OwnConnections},
+};
 use association::Association;
 use associations::Associations;
 
@@ -164,7 +169,7 @@ impl Counter {
             let alive = CancellationToken::new();
             let (sender, datagrams) = mpsc::channel(WAITING);
             let mut connection = self.connection.clone();
-            let taken = self.own.take(client);
+            let taken = self.own.take(Caller::At(client));
             if let Some(taken) = &taken {
                 connection.counters = Arc::clone(&taken.counters);
             }

@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::super::forwarder::{Layer, OwnConnection, WayIn};
+use super::super::forwarder::{Caller, Layer, OwnConnection, WayIn};
 use crate::{error::Kind, kubeconfig::ServerIdentity, sanitize};
 
 /// How long our own listener may take to note why it reset a connection.
@@ -127,7 +127,9 @@ impl Check {
             why: format!("cannot be connected to: {error}"),
         };
         let socket = socket_to(address).map_err(unreachable)?;
-        let mut own = way_in.own.expect(socket.local_addr().map_err(unreachable)?);
+        let mut own = way_in
+            .own
+            .expect(Caller::At(socket.local_addr().map_err(unreachable)?));
         let began = Instant::now();
         let attempt = async {
             let tcp = socket.connect(address).await.map_err(Attempt::Connect)?;
@@ -158,7 +160,7 @@ enum Attempt {
 }
 
 /// A socket of an address of its own, so that the listener can tell that it is ours.
-fn socket_to(address: SocketAddr) -> io::Result<TcpSocket> {
+pub(super) fn socket_to(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address.ip() {
         IpAddr::V4(_) => TcpSocket::new_v4()?,
         IpAddr::V6(_) => TcpSocket::new_v6()?,

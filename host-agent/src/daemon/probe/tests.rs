@@ -203,7 +203,7 @@ async fn another_process_on_our_port_is_found_even_with_the_right_certificate() 
     for authority in [&other, &this] {
         let address = authority.serves(&mut servers).await;
         let way_in = WayIn {
-            addresses: vec![address],
+            places: vec![Place::Address(address)],
             ..bench.forwarder.way_in().clone()
         };
         let error = probe(&this.check(), &way_in, LIMIT).await.unwrap_err();
@@ -220,7 +220,9 @@ async fn a_listener_that_is_gone_is_the_hosts_fault() {
     bench.close().await;
     let check = Authority::new().check();
     let error = probe(&check, &way_in, LIMIT).await.unwrap_err();
-    let address = way_in.addresses[0];
+    let Place::Address(address) = way_in.places[0] else {
+        panic!("{way_in:?}");
+    };
     let says = format!("host: {address} cannot be connected to: ");
     assert!(error.to_string().starts_with(&says), "{error}");
 }
@@ -231,7 +233,7 @@ async fn a_listener_that_takes_nobody_is_told() {
     let address = silent.local_addr().unwrap();
     let bench = Bench::new();
     let way_in = WayIn {
-        addresses: vec![address],
+        places: vec![Place::Address(address)],
         ..bench.forwarder.way_in().clone()
     };
     let error = probe(&Authority::new().check(), &way_in, SHORT).await;

@@ -1,5 +1,7 @@
 //! What the daemon holds of one cluster: listeners, machine, link, and the tasks at work on them.
 
+mod bind_failure;
+
 use std::{
     future::Future,
     panic::AssertUnwindSafe,
@@ -14,8 +16,8 @@ use super::super::{
     forwarder::{self, BindError, Forwarder},
     guest_link::{ActiveLink, Credentials, GuestLink, LinkSlot},
     guest_tasks,
-    handle::{Board, Posted},
-    holder, kubeconfig_task,
+    handle::{Board, Posted, PostedForward},
+    kubeconfig_task,
     machine_tasks::{self, Place},
     probe::Prober,
     reporter::Reporter,
@@ -31,6 +33,7 @@ use crate::{
     kubeconfig::ServerIdentity,
     paths::Paths,
 };
+use bind_failure::bind_failure;
 
 pub(super) struct Hands {
     cluster: ClusterName,
@@ -99,13 +102,14 @@ impl Hands {
 
     /// Lets clients see the counters of what listens now.
     fn post(&self) {
-        let counters = |forward: &Forwarder| {
-            let counters = Arc::clone(forward.counters());
-            (Arc::clone(forward.spec()), counters)
+        let forward = |forward: &Forwarder| PostedForward {
+            spec: Arc::clone(forward.spec()),
+            counters: Arc::clone(forward.counters()),
+            way_in: forward.way_in().clone(),
         };
         let posted = Posted {
             links: self.links(),
-            forwards: self.forwards.iter().map(counters).collect(),
+            forwards: self.forwards.iter().map(forward).collect(),
             reverse: self
                 .reverse
                 .iter()
@@ -525,40 +529,6 @@ fn bug() -> Failure {
         kind: Kind::Bug,
         message: "a task of the daemon panicked".to_owned(),
         hints: vec!["`lkc-host daemon log` has its last words: please report them".to_owned()],
-        tail: Vec::new(),
-    }
-}
-
-/// Why `forward` cannot listen, who is in the way, and what to do about it.
-fn bind_failure(forward: &ForwardSpec, error: &BindError, free: Option<u8>) -> Failure {
-    let BindError { address, source } = error;
-    let (name, port) = (&forward.name, forward.host_port);
-    if !error.is_taken() {
-        let hint = match source.kind() {
-            std::io::ErrorKind::PermissionDenied => {
-                "choose a port from 1024 up, or let the system allow lower ones"
-            }
-            _ => "look at the addresses that the forward binds",
-        };
-        return Failure {
-            kind: Kind::HostIo,
-            message: format!("forward {name} cannot listen on {address}: {source}"),
-            hints: vec![hint.to_owned()],
-            tail: Vec::new(),
-        };
-    }
-    let by = holder::find(forward.protocol, *address).map_or_else(
-        || "by a process that we cannot see".to_owned(),
-        |holder| format!("by {holder}"),
-    );
-    let move_hint = free.map_or_else(
-        || "give the forward another port, or end the process that has it".to_owned(),
-        |index| format!("set `index = {index}` in lkc.toml, or run `lkc-host up --index {index}`"),
-    );
-    Failure {
-        kind: Kind::Conflict,
-        message: format!("port {port} of forward {name} is taken {by}"),
-        hints: vec![move_hint],
         tail: Vec::new(),
     }
 }

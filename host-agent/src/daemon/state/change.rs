@@ -87,10 +87,11 @@ pub(super) fn forward_collision(
     Some(Failure {
         kind: Kind::Conflict,
         message: format!(
-            "port {} is taken by forward {} of cluster {cluster}",
-            wanted.host_port, known.name
+            "{} is taken by forward {} of cluster {cluster}",
+            wanted.place(),
+            known.name
         ),
-        hints: vec!["choose another port".to_owned()],
+        hints: vec!["choose another one".to_owned()],
         tail: Vec::new(),
     })
 }

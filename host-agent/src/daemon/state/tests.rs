@@ -20,6 +20,7 @@ use crate::{
 pub(crate) fn spec(name: &str, index: u8) -> ClusterSpec {
     let forward = |name: &str, host_port: u16, guest_port: u16| ForwardSpec {
         protocol: ForwardProtocol::Tcp,
+        socket: None,
         name: name.to_owned(),
         bind: vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()],
         host_port: host_port + u16::from(index),

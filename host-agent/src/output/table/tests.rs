@@ -40,10 +40,10 @@ fn one_cluster_in_full() {
       ✓ node       k3s-dev Ready                               1.4 s
       ✓ system     3 of 3 available                            2.0 s
 
-    FORWARD    LISTENS ON                 GUEST           STATE      OPEN  TOTAL  FAILED  PARKED  SENT     RECEIVED  LAST ERROR
-    api        127.0.0.1:6443,[::1]:6443  127.0.0.1:6443  listening  1     7      2       0       2.0 KiB  5.0 MiB   target: connection refused
-    http       127.0.0.1:8080,[::1]:8080  127.0.0.1:80    listening  1     7      2       0       2.0 KiB  5.0 MiB   target: connection refused
-    port-5432  127.0.0.1:5432,[::1]:5432  127.0.0.1:5432  listening  1     7      2       0       2.0 KiB  5.0 MiB   target: connection refused
+    FORWARD    PROTOCOL  LISTENS ON                 GUEST           STATE      OPEN  PARKED  TOTAL  REFUSED  FAILED  DROPPED  SENT     RECEIVED  LAST ERROR
+    api        tcp       127.0.0.1:6443,[::1]:6443  127.0.0.1:6443  listening  1     0       7      1        1       0        2.0 KiB  5.0 MiB   target: connection refused
+    http       tcp       127.0.0.1:8080,[::1]:8080  127.0.0.1:80    listening  1     0       7      1        1       0        2.0 KiB  5.0 MiB   target: connection refused
+    port-5432  tcp       127.0.0.1:5432,[::1]:5432  127.0.0.1:5432  listening  1     0       7      1        1       0        2.0 KiB  5.0 MiB   target: connection refused
     ");
 }
 
@@ -81,10 +81,10 @@ fn a_failed_cluster_shows_its_log() {
             level=fatal msg="no \u{1b}[31mspace"
             exit status 1
 
-    FORWARD    LISTENS ON                 GUEST           STATE      OPEN  TOTAL  FAILED  PARKED  SENT     RECEIVED  LAST ERROR
-    api        127.0.0.1:6443,[::1]:6443  127.0.0.1:6443  listening  1     7      2       0       2.0 KiB  5.0 MiB   target: connection refused
-    http       127.0.0.1:8080,[::1]:8080  127.0.0.1:80    listening  1     7      2       0       2.0 KiB  5.0 MiB   target: connection refused
-    port-5432  127.0.0.1:5432,[::1]:5432  127.0.0.1:5432  listening  1     7      2       0       2.0 KiB  5.0 MiB   target: connection refused
+    FORWARD    PROTOCOL  LISTENS ON                 GUEST           STATE      OPEN  PARKED  TOTAL  REFUSED  FAILED  DROPPED  SENT     RECEIVED  LAST ERROR
+    api        tcp       127.0.0.1:6443,[::1]:6443  127.0.0.1:6443  listening  1     0       7      1        1       0        2.0 KiB  5.0 MiB   target: connection refused
+    http       tcp       127.0.0.1:8080,[::1]:8080  127.0.0.1:80    listening  1     0       7      1        1       0        2.0 KiB  5.0 MiB   target: connection refused
+    port-5432  tcp       127.0.0.1:5432,[::1]:5432  127.0.0.1:5432  listening  1     0       7      1        1       0        2.0 KiB  5.0 MiB   target: connection refused
     "#);
 }
 

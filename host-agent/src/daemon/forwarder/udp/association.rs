@@ -56,6 +56,7 @@ impl Association {
     async fn converse(&mut self) {
         match self.connection.dial_udp().await {
             Ok(stream) => {
+                self.connection.counters.reached();
                 let Err(error) = self.pass_on(&stream).await;
                 let layer = match error {
                     StreamError::LinkDown => Layer::Carrier,

@@ -8,7 +8,7 @@ use super::{
         change::{self, Difference},
         ladder::Picture,
     },
-    After, Cluster, Stage,
+    After, Cluster, Forward, Stage,
 };
 use crate::{
     config::{ClusterSpec, ForwardSpec},
@@ -232,9 +232,10 @@ impl Cluster {
     }
 
     fn remove_forward(&mut self, ticket: Ticket, key: &str, steps: &mut Steps) {
-        let found = self.forwards.iter().position(|forward| {
-            forward.spec.name == key || forward.spec.host_port.to_string() == key
-        });
+        let is_meant = |forward: &Forward| forward.spec.is_meant_by(key);
+        let named = |forward: &Forward| forward.spec.name == key;
+        let found = self.forwards.iter().position(named);
+        let found = found.or_else(|| self.forwards.iter().position(is_meant));
         match found {
             Some(index) => {
                 let forward = self.forwards.remove(index);

@@ -119,7 +119,7 @@ fn forwards_come_and_go_while_it_is_up() {
         .unwrap_err();
     assert_eq!(
         refused.message,
-        "port 5432 is taken by forward pg of cluster k3s-dev"
+        "host port 5432 is taken by forward pg of cluster k3s-dev"
     );
     assert!(
         bench
