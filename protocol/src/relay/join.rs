@@ -183,6 +183,8 @@ mod tests {
 
         fn reset_on_close(&self) {}
 
+        fn end_on_close(&self) {}
+
         fn take_error(&self) -> Option<io::Error> {
             None
         }
