@@ -38,8 +38,9 @@ fn names_are_resolved_through_a_forward() {
         .succeeds();
     for address in loopbacks() {
         // As a resolver does: another port and another number for every question.
-        for id in 0..20 {
-            let answered = ask(&client(address, port), id);
+        let clients: Vec<_> = (0..20).map(|_| client(address, port)).collect();
+        for (id, client) in clients.iter().enumerate() {
+            let answered = ask(client, u16::try_from(id).unwrap());
             assert_eq!(answered, ADDRESS);
         }
     }

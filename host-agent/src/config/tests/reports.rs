@@ -526,21 +526,20 @@ fn forwards_on_sockets() {
     ] {
         let ports = "[cluster.a.ports]\napi = false\n";
         let report = report(&format!("{ports}[[cluster.a.forward]]\n{text}\n"));
-        // Without the breaks of its lines.
-        let words: Vec<_> = report
-            .split_whitespace()
-            .filter(|word| *word != "│")
-            .collect();
-        assert!(words.join(" ").contains(expected), "{report}");
+        assert!(unbroken(&report).contains(expected), "{report}");
     }
     let long = "x".repeat(200);
     let report = report(&format!(
         "[[cluster.a.forward]]\nhost = \"unix:/{long}\"\nguest = 1\n"
     ));
-    assert!(
-        report.contains("is too long for a socket's path"),
-        "{report}"
-    );
+    let expected = "is too long for a socket's path";
+    assert!(unbroken(&report).contains(expected), "{report}");
+}
+
+/// A report without the breaks of its lines.
+fn unbroken(report: &str) -> String {
+    let words = report.split_whitespace().filter(|word| *word != "│");
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[test]
