@@ -22,6 +22,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// What a host has of a link, and every task of both ends.
 struct Bench {
     link: Link,
+    guest_link: Link,
     incoming: Incoming,
     tasks: JoinSet<()>,
     /// Ends the guest's part at once.
@@ -49,9 +50,10 @@ impl Bench {
         tasks.spawn(async move {
             guest_driver.run().await;
         });
-        let guest = tasks.spawn(serve(Listeners::new(guest_link, limits), requests));
+        let guest = tasks.spawn(serve(Listeners::new(guest_link.clone(), limits), requests));
         Self {
             link,
+            guest_link,
             incoming,
             tasks,
             guest,
@@ -229,8 +231,8 @@ async fn a_client_that_gives_up_is_not_waited_for() {
     tcp.set_zero_linger().unwrap();
     drop(tcp);
     let gone = async {
-        // The stream of the listener is left.
-        while bench.link.stream_count() > 1 {
+        // The stream of the listener is left. The host's end counts the other until it has looked.
+        while bench.guest_link.stream_count() > 1 {
             tokio::task::yield_now().await;
         }
     };
