@@ -200,7 +200,9 @@ impl Run<'_> {
     fn round(&mut self, round: u32) -> Result<(), Failure> {
         for measurement in MEASUREMENTS {
             // What begins anew takes longest, and differs least from round to round.
-            let long = measurement.fresh && round > 1 || measurement.place == Place::Apart;
+            let long = measurement.fresh && round > 1
+                || measurement.place == Place::Apart
+                || measurement.once;
             if self.quick && long || measurement.once && round > 1 {
                 continue;
             }
