@@ -20,7 +20,7 @@ impl Home {
         let home = OsString::from(root.path());
         let lookup = |name: &str| (name == "HOME").then(|| home.clone());
         let paths = Paths::from_env(&lookup, uid).unwrap();
-        fs::create_dir_all(root.path().join("work/deep")).unwrap();
+        fs::create_dir_all(root.path().join("project/deep")).unwrap();
         Self { root, paths }
     }
 
@@ -33,7 +33,7 @@ impl Home {
     fn load(&self, explicit: Option<&str>) -> Result<Config, ConfigError> {
         load(
             explicit.map(Path::new),
-            &self.root.path().join("work/deep"),
+            &self.root.path().join("project/deep"),
             &self.paths,
         )
     }
@@ -52,15 +52,15 @@ fn the_nearest_file_holds() {
     assert_eq!(default(None), "k3s-dev");
     home.write(".config/lkc/lkc.toml", "[cluster.own]");
     assert_eq!(default(None), "own");
-    home.write("work/lkc.toml", "[cluster.above]");
+    home.write("project/lkc.toml", "[cluster.above]");
     assert_eq!(default(None), "above");
-    home.write("work/deep/lkc.toml", "[cluster.here]");
+    home.write("project/deep/lkc.toml", "[cluster.here]");
     assert_eq!(default(None), "here");
-    home.write("work/other.toml", "[cluster.explicit]");
+    home.write("project/other.toml", "[cluster.explicit]");
     assert_eq!(default(Some("../other.toml")), "explicit");
     assert_eq!(
         home.load(None).unwrap().path.unwrap(),
-        home.root.path().join("work/deep/lkc.toml")
+        home.root.path().join("project/deep/lkc.toml")
     );
 }
 
@@ -69,7 +69,7 @@ fn no_file_and_an_empty_file_mean_the_default_cluster() {
     let home = Home::new();
     assert_eq!(home.load(None).unwrap().path, None);
     for text in ["", "# nothing\r\n", "\u{feff}default = \"k3s-dev\"\r\n"] {
-        home.write("work/lkc.toml", text);
+        home.write("project/lkc.toml", text);
         let config = home.load(None).unwrap();
         assert_eq!(config.clusters.len(), 1);
         assert_eq!(config.clusters[0].0.name.as_str(), "k3s-dev");
@@ -79,35 +79,35 @@ fn no_file_and_an_empty_file_mean_the_default_cluster() {
 #[test]
 fn files_that_cannot_be_read_are_named() {
     let home = Home::new();
-    let missing = "cannot read ~/work/deep/none.toml: No such file or directory (os error 2)";
+    let missing = "cannot read ~/project/deep/none.toml: No such file or directory (os error 2)";
     assert_eq!(
         home.error(Some("none.toml")),
         (Kind::BadInput, missing.to_owned())
     );
-    home.write("work/lkc.toml", vec![b'#'; (1 << 20) + 1]);
-    let long = "~/work/lkc.toml is longer than 1048576 bytes";
+    home.write("project/lkc.toml", vec![b'#'; (1 << 20) + 1]);
+    let long = "~/project/lkc.toml is longer than 1048576 bytes";
     assert_eq!(home.error(None), (Kind::BadInput, long.to_owned()));
-    home.write("work/lkc.toml", b"a = 1\n\xff");
+    home.write("project/lkc.toml", b"a = 1\n\xff");
     assert_eq!(
         home.error(None),
         (
             Kind::BadInput,
-            "~/work/lkc.toml is not UTF-8 in line 2".to_owned()
+            "~/project/lkc.toml is not UTF-8 in line 2".to_owned()
         )
     );
-    fs::create_dir(home.root.path().join("work/deep/lkc.toml")).unwrap();
-    let directory = "cannot read ~/work/deep/lkc.toml: Is a directory (os error 21)";
+    fs::create_dir(home.root.path().join("project/deep/lkc.toml")).unwrap();
+    let directory = "cannot read ~/project/deep/lkc.toml: Is a directory (os error 21)";
     assert_eq!(home.error(None), (Kind::BadInput, directory.to_owned()));
 }
 
 #[test]
 fn a_file_that_somebody_else_left_above_is_not_taken_up() {
     let mut home = Home::new();
-    home.write("work/lkc.toml", "");
+    home.write("project/lkc.toml", "");
     let owner = home.paths.uid();
     if owner == 0 {
         nix::unistd::chown(
-            &home.root.path().join("work/lkc.toml"),
+            &home.root.path().join("project/lkc.toml"),
             Some(65534.into()),
             None,
         )
@@ -120,7 +120,7 @@ fn a_file_that_somebody_else_left_above_is_not_taken_up() {
     let (kind, message) = home.error(None);
     assert_eq!(kind, Kind::BadInput);
     assert!(
-        message.starts_with("~/work/lkc.toml belongs to user "),
+        message.starts_with("~/project/lkc.toml belongs to user "),
         "{message}"
     );
     assert!(home.load(Some("../lkc.toml")).is_ok());
@@ -129,10 +129,10 @@ fn a_file_that_somebody_else_left_above_is_not_taken_up() {
 #[test]
 fn an_error_becomes_one_of_the_command() {
     let home = Home::new();
-    home.write("work/lkc.toml", "[cluster.a]\n\tindx = 1\n");
+    home.write("project/lkc.toml", "[cluster.a]\n\tindx = 1\n");
     let error = CommandError::from(home.load(None).unwrap_err());
     assert_eq!(error.kind.exit_code(), 10);
-    let place = format!("{}/work/lkc.toml:2:2: ", home.root.path().display());
+    let place = format!("{}/project/lkc.toml:2:2: ", home.root.path().display());
     assert_eq!(
         error.to_string(),
         place + "unknown key `indx` in [cluster.a]"

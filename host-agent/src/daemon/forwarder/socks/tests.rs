@@ -140,7 +140,7 @@ async fn a_client_that_says_nothing_is_let_go_of() {
     let silent = TcpStream::connect(bench.address()).await.unwrap();
     let ended = async {
         while bench.status().failed == 0 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::advance(Duration::from_millis(100)).await;
         }
     };
     timeout(DEADLINE * 2, ended)
