@@ -9,7 +9,7 @@ use std::{
 };
 
 use lkc_protocol::{
-    link::{self, Encrypt, LinkOptions},
+    link::{self, Encrypt, LinkOptions, Locality},
     message::{ApplyNetwork, NetworkApplied, RungState},
     session::Limits,
 };
@@ -253,7 +253,7 @@ impl Gate {
             self.cancel.clone(),
         );
         let options = LinkOptions {
-            local: accepted.local,
+            locality: accepted.locality,
             ..self.options.clone()
         };
         links.spawn(async move {
@@ -361,7 +361,7 @@ fn link_options(keys: &Keys) -> LinkOptions {
         node: host_link::hostname(),
         boot_id: boot_id(),
         encrypt: Encrypt::Auto,
-        local: false,
+        locality: Locality::Remote,
         limits: Limits::default(),
     }
 }

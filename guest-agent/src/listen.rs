@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lkc_protocol::handover::{self, HandoverCarrier, Offered};
+use lkc_protocol::{
+    handover::{self, HandoverCarrier, Offered},
+    link::Locality,
+};
 use nix::unistd::geteuid;
 use thiserror::Error;
 use tokio::net::UnixListener;
@@ -48,7 +51,7 @@ pub struct Accepted {
     /// What connections are handed over with to a host under the same kernel.
     pub offered: Offered,
     /// Whether only the kernel and the hypervisor stand between its ends.
-    pub local: bool,
+    pub locality: Locality,
     /// Who connects, for the log.
     pub peer: String,
 }
@@ -77,7 +80,7 @@ impl Listener {
                 return Ok(Accepted {
                     carrier,
                     offered,
-                    local: true,
+                    locality: Locality::Local,
                     peer: format!("uid {uid}"),
                 });
             }
@@ -136,7 +139,7 @@ mod tests {
         let (client, accepted) =
             tokio::join!(tokio::net::UnixStream::connect(&path), listener.accept());
         client.unwrap();
-        assert!(accepted.unwrap().local);
+        assert!(matches!(accepted.unwrap().locality, Locality::Local));
     }
 
     #[tokio::test]

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::carrier::{Carrier, Route};
+
 pub use error::{MachineError, Sysctl};
 pub use sandbox::probe;
 
@@ -164,12 +166,16 @@ pub async fn delete(spec: &MachineSpec) -> Result<(), MachineError> {
 }
 
 impl Machine {
-    /// The unix socket that the agent listens on, as seen from the host. It exists once the agent
-    /// has bound it, which may be after [`start`] returned. A machine that was found may have it
-    /// elsewhere than the specification says now.
-    pub fn agent_socket(&self) -> &Path {
+    /// How the agent is reached, the best first. Somebody answers once the agent listens, which may
+    /// be after [`start`] returned. A machine that was found may be reached otherwise than its
+    /// specification says now, and one that is asked again otherwise than before: a machine that
+    /// was started again can have another context id. So ask for each attempt to connect.
+    #[expect(clippy::unused_async, reason = "other drivers ask their tool")]
+    pub async fn carriers(&self) -> Vec<Route> {
         match self {
-            Self::Sandbox(sandbox) => sandbox.agent_socket(),
+            Self::Sandbox(sandbox) => {
+                vec![Carrier::Unix(sandbox.agent_socket().to_owned()).into()]
+            }
         }
     }
 

@@ -28,7 +28,7 @@ mod taker;
 pub use carrier::{HandoverCarrier, offer, take};
 pub use dial::{Connection, DialError, dial};
 pub use giver::{Giver, Offered};
-pub use taker::{Expected, HandoverError, Taker};
+pub use taker::{Arrival, Expected, HandoverError, Taker};
 
 /// What each end says first on the pair.
 type Proof = [u8; 32];

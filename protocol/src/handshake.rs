@@ -238,6 +238,14 @@ impl Handshake {
         std::mem::take(&mut self.outbound)
     }
 
+    /// Does not go on in plain after all. Only in time before our hello is sent, with the end of
+    /// the TLS handshake.
+    pub const fn stay_encrypted(&mut self) {
+        if !self.hello_sent {
+            self.ours.plain = false;
+        }
+    }
+
     /// Says why the carrier's end at this point means what it means: a TLS 1.3 client learns only
     /// afterwards that its key was not accepted.
     #[must_use]

@@ -9,8 +9,10 @@ mod driver;
 mod establish;
 mod shared;
 mod stream;
+mod whole;
 
 pub use driver::{Driver, LinkEnd};
-pub use establish::{ConnectError, Encrypt, LinkOptions, accept, connect};
+pub use establish::{ConnectError, Encrypt, LinkOptions, Locality, accept, connect};
 pub use shared::{Incoming, IncomingRequest, Link, RequestError};
 pub use stream::{ReadHalf, Stream, StreamError, WriteHalf};
+pub use whole::Whole;

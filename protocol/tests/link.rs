@@ -10,8 +10,8 @@ use lkc_protocol::{
     handshake::{HandshakeError, Step},
     identity::Identity,
     link::{
-        self, ConnectError, Driver, Encrypt, Incoming, Link, LinkEnd, LinkOptions, RequestError,
-        StreamError,
+        self, ConnectError, Driver, Encrypt, Incoming, Link, LinkEnd, LinkOptions, Locality,
+        RequestError, StreamError,
     },
     message::{
         AnyRequest, Dial, DialNetwork, Dialled, Info, InfoAnswer, LogLine, LogSource, Logs,
@@ -28,7 +28,11 @@ fn options(identity: &Arc<Identity>, encrypt: Encrypt, local: bool) -> LinkOptio
         node: "test".to_owned(),
         boot_id: [1; 16],
         encrypt,
-        local,
+        locality: if local {
+            Locality::Local
+        } else {
+            Locality::Remote
+        },
         limits: Limits::default(),
     }
 }

@@ -116,7 +116,7 @@ fn options(identity: &Arc<Identity>, encrypt: Encrypt) -> LinkOptions {
         node: "seeded".to_owned(),
         boot_id: [1; 16],
         encrypt,
-        local: true,
+        locality: link::Locality::Local,
         limits: Limits {
             first_window: 20_000,
             window: 100_000,

@@ -245,7 +245,10 @@ fn options(identity: &str, carrier: &Carrier, encrypt: bool) -> Result<LinkOptio
         } else {
             Encrypt::Auto
         },
-        local: matches!(carrier, Carrier::Unix(_)),
+        locality: match carrier {
+            Carrier::Unix(_) => link::Locality::Local,
+            Carrier::Tcp(_) => link::Locality::Remote,
+        },
         limits: Limits::default(),
     })
 }

@@ -108,7 +108,7 @@ fn an_agent_lets_in_nobody_but_its_host() {
                 node: "stranger".into(),
                 boot_id: [7; 16],
                 encrypt: Encrypt::Auto,
-                local: true,
+                locality: link::Locality::Local,
                 limits: Limits::default(),
             };
             let link = tokio::time::timeout(

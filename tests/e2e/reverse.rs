@@ -283,7 +283,7 @@ fn a_hostile_guest_reaches_nothing_that_it_was_not_asked_for() {
             node: "k3s-dev".into(),
             boot_id: [7; 16],
             encrypt: Encrypt::Auto,
-            local: true,
+            locality: link::Locality::Local,
             limits: Limits::default(),
         };
         let authorized = [host];

@@ -9,14 +9,14 @@ pub(super) mod failure;
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Weak, atomic::AtomicU64},
+    sync::{Arc, PoisonError, Weak, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
 use lkc_protocol::{
     handover::Taker,
     identity::{Identity, PublicKey},
-    link::{self, Incoming, Link, LinkEnd, LinkOptions},
+    link::{self, Incoming, Link, LinkEnd, LinkOptions, Locality},
     session::Limits,
 };
 use tokio::{
@@ -26,12 +26,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    machine_tasks::Place,
     reporter::Reporter,
     reverse::{Arrivals, Limits as ArrivalLimits},
     state::Report,
 };
 use crate::{
-    carrier::{Carrier, ConnectedCarrier},
+    carrier::{ConnectedCarrier, Route},
     config::{ClusterName, Encrypt},
     control::Failure,
     error::Kind,
@@ -82,7 +83,10 @@ pub(super) struct Credentials {
 /// What it takes to keep a cluster connected.
 pub(super) struct GuestLink {
     pub(super) cluster: ClusterName,
-    pub(super) carrier: Carrier,
+    /// How the agent is reached, the best first, while there is no machine to ask.
+    pub(super) carriers: Vec<Route>,
+    /// Asked anew in each attempt: a machine that was started again may be elsewhere.
+    pub(super) machine: Place,
     pub(super) credentials: Credentials,
     pub(super) encrypt: Encrypt,
     pub(super) slot: Arc<watch::Sender<Option<ActiveLink>>>,
@@ -138,14 +142,51 @@ impl GuestLink {
             .await;
     }
 
+    /// Tries every carrier once, in their order; the first whose other end authenticates wins.
     async fn connect(&self) -> Result<Connected, Attempt> {
-        match timeout(ATTEMPT_DEADLINE, self.connect_unbounded()).await {
+        let carriers = self.carriers().await;
+        let mut first: Option<Attempt> = None;
+        for route in &carriers {
+            match self.connect_over(route).await {
+                Ok(connected) => return Ok(connected),
+                Err(attempt) => {
+                    let attempt = attempt.named(route, carriers.len());
+                    first = Some(match first {
+                        Some(earlier) => earlier.or_worse(attempt),
+                        None => attempt,
+                    });
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| {
+            Attempt::Failed(Failure {
+                kind: Kind::BadInput,
+                message: "the machine has no carrier".to_owned(),
+                hints: Vec::new(),
+                tail: Vec::new(),
+            })
+        }))
+    }
+
+    async fn carriers(&self) -> Vec<Route> {
+        let machine = self
+            .machine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        match machine {
+            Some(machine) => machine.carriers().await,
+            None => self.carriers.clone(),
+        }
+    }
+
+    async fn connect_over(&self, route: &Route) -> Result<Connected, Attempt> {
+        match timeout(ATTEMPT_DEADLINE, self.connect_unbounded(route)).await {
             Ok(result) => result,
             Err(_) => Err(Attempt::Failed(Failure {
                 kind: Kind::Unreachable,
                 message: format!(
-                    "no link over {} within {} s",
-                    self.carrier,
+                    "no link over {route} within {} s",
                     ATTEMPT_DEADLINE.as_secs()
                 ),
                 hints: Vec::new(),
@@ -154,8 +195,8 @@ impl GuestLink {
         }
     }
 
-    async fn connect_unbounded(&self) -> Result<Connected, Attempt> {
-        let carrier = self.carrier.connect().await.map_err(|error| {
+    async fn connect_unbounded(&self, route: &Route) -> Result<Connected, Attempt> {
+        let carrier = route.connect().await.map_err(|error| {
             let failure = failure::of_carrier(&error);
             if error.is_absent() {
                 Attempt::Absent(failure)
@@ -163,20 +204,26 @@ impl GuestLink {
                 Attempt::Failed(failure)
             }
         })?;
-        let options = self.options();
-        let ConnectedCarrier { stream, expected } = carrier;
+        let ConnectedCarrier {
+            stream,
+            expected,
+            locality,
+        } = carrier;
+        let options = self.options(locality);
         let (link, incoming, driver) = link::connect(stream, self.credentials.guest, &options)
             .await
             .map_err(|error| Attempt::Failed(failure::of_connect(&error, &self.cluster)))?;
         Ok(Connected {
-            handover: expected.bind(&link).map(Arc::new),
+            handover: expected
+                .and_then(|expected| expected.bind(&link))
+                .map(Arc::new),
             link,
             incoming,
             driver,
         })
     }
 
-    fn options(&self) -> LinkOptions {
+    fn options(&self, locality: Locality) -> LinkOptions {
         LinkOptions {
             identity: Arc::clone(&self.credentials.identity),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -186,7 +233,7 @@ impl GuestLink {
                 Encrypt::Auto => link::Encrypt::Auto,
                 Encrypt::Always => link::Encrypt::Always,
             },
-            local: self.carrier.is_local(),
+            locality,
             limits: Limits::default(),
         }
     }
@@ -254,6 +301,32 @@ struct Connected {
 enum Attempt {
     Absent(Failure),
     Failed(Failure),
+}
+
+impl Attempt {
+    /// Says over which of several carriers.
+    fn named(self, route: &Route, carriers: usize) -> Self {
+        match self {
+            Self::Failed(failure) if carriers > 1 => Self::Failed(Failure {
+                message: format!("{route}: {}", failure.message),
+                ..failure
+            }),
+            other => other,
+        }
+    }
+
+    /// The one of the two that tells more: somebody who answered wrongly tells more than nobody.
+    fn or_worse(self, later: Self) -> Self {
+        match (&self, &later) {
+            (Self::Absent(_), Self::Failed(_)) => later,
+            (Self::Failed(earlier), Self::Failed(failure))
+                if earlier.kind == Kind::Unreachable && failure.kind != Kind::Unreachable =>
+            {
+                later
+            }
+            _ => self,
+        }
+    }
 }
 
 /// Moves the bytes, and takes what the guest brings of what it was asked for.

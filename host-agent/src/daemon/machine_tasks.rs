@@ -15,7 +15,6 @@ use super::{
     state::{MachineInfo, Report},
 };
 use crate::{
-    carrier::Carrier,
     config::ClusterSpec,
     control::Failure,
     error::Kind,
@@ -45,7 +44,8 @@ pub(super) async fn start(paths: Paths, spec: Arc<ClusterSpec>, place: Place, re
         Err(failure) => return reporter.send(Report::MachineFailed(failure)).await,
     };
     put(&place, Arc::clone(&machine));
-    reporter.send(Report::MachineStarted(info(&machine))).await;
+    let info = info(&machine).await;
+    reporter.send(Report::MachineStarted(info)).await;
     watch(machine, reporter).await;
 }
 
@@ -106,11 +106,11 @@ pub(super) async fn find(paths: &Paths, spec: &ClusterSpec) -> Result<Option<Mac
 }
 
 /// What the state needs to know of a machine.
-pub(super) fn info(machine: &Machine) -> MachineInfo {
+pub(super) async fn info(machine: &Machine) -> MachineInfo {
     MachineInfo {
         pid: u32::try_from(machine.pid()).ok(),
         description: machine.description(),
-        carrier: Carrier::Unix(machine.agent_socket().to_owned()),
+        carriers: machine.carriers().await,
     }
 }
 

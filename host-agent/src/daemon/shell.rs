@@ -107,7 +107,10 @@ impl Shell {
                     None
                 }
             };
-            let info = machine.as_deref().map(machine_tasks::info);
+            let info = match &machine {
+                Some(machine) => Some(machine_tasks::info(machine).await),
+                None => None,
+            };
             tracing::info!(cluster = %name, running = info.is_some(), "restored");
             if let Some(machine) = machine {
                 machine_tasks::put(&self.hands_of(&name).machine, machine);
@@ -244,9 +247,9 @@ impl Shell {
             Task::StartMachine(spec) => hands.start_machine(paths, spec, &reporter),
             Task::AdoptMachine => hands.adopt_machine(&reporter),
             Task::StopMachine(spec) => hands.stop_machine(paths, spec, &reporter),
-            Task::Connect { carrier, spec } => {
+            Task::Connect { carriers, spec } => {
                 match provision::credentials(&paths, cluster, boot_id) {
-                    Ok(credentials) => hands.connect(carrier, &spec, credentials, &reporter),
+                    Ok(credentials) => hands.connect(carriers, &spec, credentials, &reporter),
                     Err(error) => {
                         let (attempt, failure) = (1, error.to_failure());
                         Some(Report::LinkFailed { attempt, failure })

@@ -29,7 +29,28 @@ const WAITING: usize = 1024;
 #[derive(Debug)]
 pub struct Expected(pub(super) Arc<Mutex<Option<OwnedFd>>>);
 
+/// Whether it has appeared.
+#[derive(Debug, Clone)]
+pub struct Arrival(Arc<Mutex<Option<OwnedFd>>>);
+
+impl Arrival {
+    /// Whether it has, so that one kernel serves both ends and nobody between them reads along.
+    #[must_use]
+    pub fn happened(&self) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+    }
+}
+
 impl Expected {
+    /// Tells whether it comes, which is known with the guest's first bytes.
+    #[must_use]
+    pub fn arrival(&self) -> Arrival {
+        Arrival(Arc::clone(&self.0))
+    }
+
     /// What came with the guest's first bytes, bound to `link`. None where nothing came or the
     /// link hands nothing over.
     #[must_use]

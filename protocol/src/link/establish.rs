@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{Driver, Incoming, Link, shared};
 use crate::{
+    handover::Arrival,
     handshake::{Handshake, HandshakeError, Step},
     hello::{Hello, Role},
     identity::{Identity, PublicKey},
@@ -35,6 +36,33 @@ pub enum Encrypt {
     Always,
 }
 
+/// Whether only the kernel and the hypervisor stand between the ends of a carrier.
+#[derive(Debug, Clone)]
+pub enum Locality {
+    /// Others may see its bytes.
+    Remote,
+    /// They do.
+    Local,
+    /// They do if the other end's descriptors arrive: a proxy on the way does not pass them on.
+    UnderOneKernel(Arrival),
+}
+
+impl Locality {
+    /// Whether it can turn out that they do.
+    const fn may_be_local(&self) -> bool {
+        !matches!(self, Self::Remote)
+    }
+
+    /// Whether they do, once the other end has been heard.
+    fn is_local(&self) -> bool {
+        match self {
+            Self::Remote => false,
+            Self::Local => true,
+            Self::UnderOneKernel(arrival) => arrival.happened(),
+        }
+    }
+}
+
 /// What an end brings to a handshake.
 #[derive(Debug, Clone)]
 pub struct LinkOptions {
@@ -49,7 +77,7 @@ pub struct LinkOptions {
     /// Whether the link may go on in plain.
     pub encrypt: Encrypt,
     /// Whether only the kernel and the hypervisor stand between the ends of the carrier.
-    pub local: bool,
+    pub locality: Locality,
     /// What we allow the other end.
     pub limits: Limits,
 }
@@ -142,7 +170,7 @@ fn hello(role: Role, options: &LinkOptions) -> Hello {
         capability: CAPABILITY,
         oldest_capability: OLDEST_CAPABILITY,
         role,
-        plain: options.local && options.encrypt == Encrypt::Auto,
+        plain: options.locality.may_be_local() && options.encrypt == Encrypt::Auto,
         max_frame: u32::try_from(options.limits.max_frame).unwrap_or(u32::MAX),
         max_streams: u32::try_from(options.limits.max_streams).unwrap_or(u32::MAX),
         boot_id: options.boot_id,
@@ -164,7 +192,15 @@ where
     let mut step = handshake.step();
     let mut deadline = Instant::now() + STEP_DEADLINE;
     loop {
-        let done = advance(&mut carrier, &mut handshake, &mut buffer, deadline).await?;
+        let locality = &options.locality;
+        let done = advance(
+            &mut carrier,
+            &mut handshake,
+            &mut buffer,
+            locality,
+            deadline,
+        )
+        .await?;
         if done {
             break;
         }
@@ -187,6 +223,7 @@ async fn advance<C>(
     carrier: &mut C,
     handshake: &mut Handshake,
     buffer: &mut BytesMut,
+    locality: &Locality,
     deadline: Instant,
 ) -> Result<bool, ConnectError>
 where
@@ -216,6 +253,9 @@ where
     };
     if count == 0 {
         return Err(ended(handshake, io::ErrorKind::UnexpectedEof.into()));
+    }
+    if !locality.is_local() {
+        handshake.stay_encrypted();
     }
     let result = handshake.handle_bytes(buffer);
     if !matches!(result, Ok(false)) {

@@ -116,7 +116,7 @@ impl Ends {
             node: "k3s-dev".to_owned(),
             boot_id: [1; 16],
             encrypt,
-            local: true,
+            locality: link::Locality::Local,
             limits: Limits::default(),
         }
     }

@@ -135,7 +135,7 @@ pub(crate) fn options(identity: &Arc<Identity>) -> LinkOptions {
         node: "test".to_owned(),
         boot_id: [1; 16],
         encrypt: Encrypt::Auto,
-        local: true,
+        locality: link::Locality::Local,
         limits: Limits::default(),
     }
 }

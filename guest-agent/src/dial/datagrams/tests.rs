@@ -100,7 +100,7 @@ fn options(identity: Arc<Identity>) -> LinkOptions {
         node: "k3s-dev".to_owned(),
         boot_id: [1; 16],
         encrypt: Encrypt::Auto,
-        local: true,
+        locality: link::Locality::Local,
         limits: session::Limits::default(),
     }
 }

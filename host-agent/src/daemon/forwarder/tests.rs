@@ -221,7 +221,7 @@ fn options(identity: Arc<Identity>) -> LinkOptions {
         node: "k3s-dev".to_owned(),
         boot_id: [1; 16],
         encrypt: Encrypt::Auto,
-        local: true,
+        locality: link::Locality::Local,
         limits: Limits::default(),
     }
 }

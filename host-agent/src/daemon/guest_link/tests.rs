@@ -1,13 +1,15 @@
 //! A cluster kept connected to a guest that listens on a real unix socket.
 
-use lkc_protocol::link::Encrypt as LinkEncrypt;
+use lkc_protocol::{handover, link::Encrypt as LinkEncrypt};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::UnixListener,
     sync::mpsc,
     task::{JoinHandle, JoinSet},
 };
 
 use super::{super::state::Event, *};
+use crate::carrier::Carrier;
 
 /// Longest wait of a test for anything.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -25,6 +27,11 @@ struct Bench {
 impl Bench {
     /// Begins to connect to a guest that is expected to have the key of `pinned`.
     fn new(pinned: Option<&Identity>) -> Self {
+        Self::over(pinned, &["agent.sock"])
+    }
+
+    /// The same with several carriers, sockets of these names.
+    fn over(pinned: Option<&Identity>, sockets: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (host, guest) = (identity(), identity());
         let (slot, slot_seen) = watch::channel(None);
@@ -33,7 +40,11 @@ impl Bench {
         let token = CancellationToken::new();
         let link = GuestLink {
             cluster: cluster.clone(),
-            carrier: Carrier::Unix(dir.path().join("agent.sock")),
+            carriers: sockets
+                .iter()
+                .map(|socket| Carrier::Unix(dir.path().join(socket)).into())
+                .collect(),
+            machine: Place::default(),
             credentials: Credentials {
                 identity: Arc::clone(&host),
                 guest: pinned.unwrap_or(&guest).public_key(),
@@ -62,19 +73,39 @@ impl Bench {
     }
 
     fn listen(&self) -> UnixListener {
-        UnixListener::bind(self.dir.path().join("agent.sock")).unwrap()
+        self.listen_at("agent.sock")
+    }
+
+    fn listen_at(&self, socket: &str) -> UnixListener {
+        UnixListener::bind(self.dir.path().join(socket)).unwrap()
     }
 
     /// Accepts one link as the guest and keeps it until the set is dropped.
     async fn accept(&self, listener: &UnixListener) -> JoinSet<()> {
         let (carrier, _) = timeout(LIMIT, listener.accept()).await.unwrap().unwrap();
+        self.serve(carrier)
+    }
+
+    /// The same on bytes that were accepted.
+    fn serve<C>(&self, carrier: C) -> JoinSet<()>
+    where
+        C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.serve_as(Arc::clone(&self.guest), carrier)
+    }
+
+    /// The same with another key.
+    fn serve_as<C>(&self, identity: Arc<Identity>, carrier: C) -> JoinSet<()>
+    where
+        C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let options = LinkOptions {
-            identity: Arc::clone(&self.guest),
+            identity,
             version: "0.1.7".to_owned(),
             node: "k3s-dev".to_owned(),
             boot_id: [2; 16],
             encrypt: LinkEncrypt::Auto,
-            local: true,
+            locality: Locality::Local,
             limits: Limits::default(),
         };
         let authorized = [self.host.public_key()];
@@ -185,6 +216,52 @@ async fn something_else_that_answers_is_no_authentication_error() {
         "{}",
         failure.message
     );
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn only_a_socket_under_our_own_kernel_leads_to_a_plain_link() {
+    let mut bench = Bench::new(None);
+    let listener = bench.listen();
+    for is_forwarded in [false, true] {
+        let (carrier, _) = timeout(LIMIT, listener.accept()).await.unwrap().unwrap();
+        let guest = if is_forwarded {
+            // As behind `ssh -L` or socat: the bytes come through, descriptors do not.
+            bench.serve(carrier)
+        } else {
+            let (carrier, _offered) = handover::offer(carrier).unwrap();
+            bench.serve(carrier)
+        };
+        while !matches!(bench.report().await, Report::LinkUp { .. }) {}
+        let shown = bench.slot.borrow().clone().unwrap();
+        assert_eq!(shown.link.is_encrypted(), is_forwarded);
+        drop(guest);
+        while !matches!(bench.report().await, Report::LinkDown { .. }) {}
+    }
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn the_first_carrier_that_authenticates_is_used_and_the_worst_failure_told() {
+    let mut bench = Bench::over(None, &["absent", "impostor", "guest"]);
+    let wrong = bench.listen_at("impostor");
+    let carrier = timeout(LIMIT, wrong.accept()).await.unwrap().unwrap().0;
+    let impostor = bench.serve_as(identity(), carrier);
+    let failure = loop {
+        match bench.report().await {
+            Report::LinkFailed { failure, .. } if failure.kind == Kind::Authentication => {
+                break failure;
+            }
+            Report::LinkFailed { .. } => {}
+            report => panic!("{report:?}"),
+        }
+    };
+    let named = format!("unix:{}: ", bench.dir.path().join("impostor").display());
+    assert!(failure.message.starts_with(&named), "{}", failure.message);
+    let right = bench.listen_at("guest");
+    drop((wrong, impostor));
+    let _guest = bench.accept(&right).await;
+    while !matches!(bench.report().await, Report::LinkUp { .. }) {}
     bench.end().await;
 }
 

@@ -26,7 +26,7 @@ use super::super::{
     threads::ClusterThreads,
 };
 use crate::{
-    carrier::Carrier,
+    carrier::Route,
     config::{ClusterName, ClusterSpec, ForwardSpec, LARGEST_INDEX},
     control::Failure,
     error::Kind,
@@ -293,7 +293,7 @@ impl Hands {
 impl Hands {
     pub(super) fn connect(
         &mut self,
-        carrier: Carrier,
+        carriers: Vec<Route>,
         spec: &ClusterSpec,
         credentials: Credentials,
         reporter: &Reporter,
@@ -309,7 +309,8 @@ impl Hands {
         let (token, now) = (self.token.child_token(), Arc::new(Notify::new()));
         let link = GuestLink {
             cluster: self.cluster.clone(),
-            carrier,
+            carriers,
+            machine: Arc::clone(&self.machine),
             credentials,
             encrypt: spec.encrypt,
             slot: Arc::clone(&self.slot),

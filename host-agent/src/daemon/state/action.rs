@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Ticket, View};
 use crate::{
-    carrier::Carrier,
+    carrier::Route,
     config::{ClusterName, ClusterSpec, ForwardSpec},
     control::Failure,
     kubeconfig::ServerIdentity,
@@ -68,8 +68,8 @@ pub enum Task {
     StopMachine(Arc<ClusterSpec>),
     /// Connect and keep connected.
     Connect {
-        /// How the agent is reached.
-        carrier: Carrier,
+        /// How the agent is reached, the best first.
+        carriers: Vec<Route>,
         /// Whose link: says whether it may go on unencrypted.
         spec: Arc<ClusterSpec>,
     },

@@ -226,11 +226,11 @@ impl Cluster {
     }
 
     fn machine_runs(&mut self, machine: MachineInfo, steps: &mut Steps) {
-        let carrier = machine.carrier.clone();
+        let carriers = machine.carriers.clone();
         self.machine = Some(machine);
         self.stage = Stage::Running;
         let spec = Arc::clone(&self.spec);
-        self.perform(Task::Connect { carrier, spec }, steps);
+        self.perform(Task::Connect { carriers, spec }, steps);
     }
 
     /// Sets the guest up from the start. What it told of its ladder was of the setup before; it is
@@ -459,7 +459,10 @@ impl Cluster {
     }
 
     fn link_status(&self) -> LinkStatus {
-        let carrier = self.machine.as_ref().map(|machine| &machine.carrier);
+        let carrier = self
+            .machine
+            .as_ref()
+            .and_then(|machine| machine.carriers.first());
         LinkStatus {
             state: match (&self.stage, self.link.up) {
                 (Stage::Running, true) => LinkState::Up,

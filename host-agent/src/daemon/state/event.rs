@@ -6,7 +6,7 @@ use lkc_protocol::message::{Change, Snapshot};
 
 use super::{BindPurpose, Ticket};
 use crate::{
-    carrier::Carrier,
+    carrier::Route,
     config::{ClusterName, ClusterSpec, ForwardSpec, ReverseSpec},
     control::{Failure, ProbeStatus},
     kubeconfig::ServerIdentity,
@@ -92,8 +92,8 @@ pub struct MachineInfo {
     pub pid: Option<u32>,
     /// For people.
     pub description: String,
-    /// How its agent is reached.
-    pub carrier: Carrier,
+    /// How its agent is reached, the best first.
+    pub carriers: Vec<Route>,
 }
 
 /// What a task reports.

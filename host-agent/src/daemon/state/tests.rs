@@ -52,7 +52,7 @@ pub(crate) fn machine() -> MachineInfo {
     MachineInfo {
         pid: Some(4242),
         description: "sandbox, pid 4242".to_owned(),
-        carrier: Carrier::Unix("/run/lkc/k3s-dev/agent.sock".into()),
+        carriers: vec![Carrier::Unix("/run/lkc/k3s-dev/agent.sock".into()).into()],
     }
 }
 

@@ -13,7 +13,7 @@ use nix::unistd::{Pid, geteuid};
 
 use self::harness::{Lab, can_enter};
 use super::record::Record;
-use super::{SandboxMode, probe};
+use super::{AGENT_SOCKET, SandboxMode, probe};
 use crate::machine::{self, GuestFile, MachineError, MachineExit, MachineSpec};
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -203,7 +203,7 @@ async fn a_machine_outlives_whoever_started_it_and_is_found_again() {
         ..lab.spec.clone()
     };
     let from_elsewhere = machine::find(&elsewhere).await.unwrap().unwrap();
-    assert_eq!(from_elsewhere.agent_socket(), found.agent_socket());
+    assert_eq!(from_elsewhere.carriers().await, found.carriers().await);
     assert!(!from_elsewhere.is_outdated());
     lab.spec.agent_args.push("--verbose".into());
     assert!(
@@ -282,11 +282,11 @@ async fn the_end_of_the_first_process_is_the_end_of_all_and_leaves_nothing() {
     assert_eq!(machine.exited().await.unwrap(), MachineExit::Killed);
     assert_eq!(harness::processes_in(&namespace), Vec::<i32>::new());
     assert!(
-        machine.agent_socket().exists(),
+        lab.spec.runtime_dir.join(AGENT_SOCKET).exists(),
         "nobody could remove it yet"
     );
     assert!(machine::find(&lab.spec).await.unwrap().is_none());
-    assert!(!machine.agent_socket().exists());
+    assert!(!lab.spec.runtime_dir.join(AGENT_SOCKET).exists());
     machine::delete(&lab.spec).await.unwrap();
     assert!(!lab.spec.state_dir.exists());
     assert!(!lab.spec.runtime_dir.exists());

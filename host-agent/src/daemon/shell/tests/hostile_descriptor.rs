@@ -78,7 +78,7 @@ async fn a_guest_that_makes_reading_its_carrier_slow_holds_nobody_else_up() {
         boot_id: [1; 16],
     };
     let connecting = hands.connect(
-        Carrier::Unix(path),
+        vec![Carrier::Unix(path).into()],
         &spec("k3s-dev", 0),
         credentials,
         &reporter,

@@ -1,0 +1,89 @@
+//! Why there is no carrier.
+
+use std::io;
+
+use thiserror::Error;
+
+use super::Route;
+use crate::sanitize;
+
+/// Why there is no carrier, and which.
+#[derive(Debug, Error)]
+#[error("cannot connect to {route}")]
+pub struct CarrierError {
+    /// Where to.
+    pub route: Route,
+    /// Why not.
+    pub source: ConnectFailure,
+}
+
+impl CarrierError {
+    /// Whether nobody listens there, which is how it is until the agent has started, and asking
+    /// again costs nothing.
+    #[must_use]
+    pub const fn is_absent(&self) -> bool {
+        self.route.via.is_empty() && self.source.is_absent()
+    }
+}
+
+/// What failed on the way to a connected carrier.
+#[derive(Debug, Error)]
+pub enum ConnectFailure {
+    /// Nobody listens there, or the place does not exist yet.
+    #[error("{0}")]
+    Absent(io::Error),
+    /// The system said no.
+    #[error("{0}")]
+    System(io::Error),
+    /// A name has no address.
+    #[error("cannot find the address of {host}: {source}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// A monitor said something other than that it connects.
+    #[error("the virtual machine monitor answered `{0}` and not OK")]
+    Answer(String),
+    /// Nothing was said for too long.
+    #[error("{what} said nothing within {seconds} s")]
+    Silent {
+        /// Who.
+        what: &'static str,
+        /// For how long.
+        seconds: u64,
+    },
+    /// A program cannot be started.
+    #[error("cannot run {program}: {source}")]
+    Program {
+        /// Which.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// This system has no such carriers.
+    #[error("{0}")]
+    Unsupported(&'static str),
+}
+
+impl ConnectFailure {
+    /// What the system says of a socket.
+    pub(super) fn of_socket(source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Self::Absent(source),
+            _ => Self::System(source),
+        }
+    }
+
+    /// An answer that is none.
+    pub(super) fn answer(bytes: &[u8]) -> Self {
+        Self::Answer(sanitize::line(&String::from_utf8_lossy(bytes)))
+    }
+
+    /// Whether nobody listens there.
+    #[must_use]
+    pub const fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent(_))
+    }
+}
