@@ -6,6 +6,11 @@
 mod buffer;
 mod join;
 mod socket;
+#[cfg(target_os = "linux")]
+mod splice;
+#[cfg(not(target_os = "linux"))]
+#[path = "relay/splice_elsewhere.rs"]
+mod splice;
 
 use std::{
     fmt, io,

@@ -150,9 +150,10 @@ fn platform_code_stays_at_the_edge() {
     let mut findings = Vec::new();
     for package in ["protocol", "host-agent", "guest-agent"] {
         for source in sources(&format!("{package}/src/")) {
-            // Descriptors on a unix socket are where systems differ that have them.
-            let handover = source.path.starts_with("protocol/src/handover/");
-            let at_the_edge = handover
+            // Descriptors on a unix socket and splice(2) are where systems differ.
+            let of_the_protocol = source.path.starts_with("protocol/src/handover/")
+                || source.path == "protocol/src/relay.rs";
+            let at_the_edge = of_the_protocol
                 || package != "protocol"
                     && source
                         .path
@@ -166,7 +167,7 @@ fn platform_code_stays_at_the_edge() {
         }
     }
     none_expected(
-        "cfg(target_os) only in carrier, machine, paths, listen, network, observe and handover",
+        "cfg(target_os) only in carrier, machine, paths, listen, network, observe, handover and relay",
         "move what differs into one of these modules and give it the same signature everywhere",
         &findings,
     );

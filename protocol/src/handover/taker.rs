@@ -103,8 +103,8 @@ struct Inner {
 impl Taker {
     /// Takes the socket that `answer` is about. It was sent before the answer, so it is there.
     ///
-    /// The guest may hold it too and change its flags: only calls that ask for themselves not to
-    /// block are safe on it, as [`join`](crate::relay::join) makes them.
+    /// The guest may hold it too and make calls on it block: [`join`](crate::relay::join) it where
+    /// that stops nothing but what belongs to this guest.
     ///
     /// # Errors
     /// See [`HandoverError`].

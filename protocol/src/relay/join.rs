@@ -1,5 +1,5 @@
-//! Two sockets joined, for a connection that the other agent handed over: one copy in user space
-//! instead of two, and no multiplexer between.
+//! Two sockets joined, for a connection that the other agent handed over: no multiplexer between,
+//! and of much that comes at a time no copy.
 
 use std::{
     io,
@@ -13,6 +13,7 @@ use super::{
     Counters, JoinEnd,
     buffer::Buffer,
     socket::{ResetUnlessFinished, Socket},
+    splice::Splice,
 };
 
 /// Bytes that one direction moves before other connections of the thread get their turn.
@@ -21,8 +22,13 @@ const TURN: usize = 512 * 1024;
 /// What a read counts for at least: many small ones take their time too.
 const READ: usize = 4 * 1024;
 
+/// Bytes of a turn from which on the next is not copied: few are copied faster than moved.
+const BULK: usize = 64 * 1024;
+
 /// Joins `client` and `target` until both directions have ended or one end fails; the other then
 /// sees a reset. Dropping the future resets both.
+///
+/// Blocks its thread where somebody else holds one of the sockets too and has made it blocking.
 pub async fn join(client: impl Socket, target: impl Socket, counters: &Counters) -> JoinEnd {
     let client = ResetUnlessFinished::new(client);
     let target = ResetUnlessFinished::new(target);
@@ -90,47 +96,106 @@ impl JoinEnd {
 
 /// Moves bytes until `from` ends, and then ends that direction of `to`.
 async fn pump(from: &impl Socket, to: &impl Socket, moved: &AtomicU64) -> Result<(), Failed> {
+    let mut bulk = false;
     loop {
         from.ready(Interest::READABLE)
             .await
             .map_err(Failed::Reading)?;
-        // Taken only once there is something to read: an idle connection holds no buffer.
-        let mut buffer = Buffer::take();
-        let mut turn = 0;
-        while turn < TURN {
-            buffer.bytes_mut().clear();
-            match from.receive(buffer.bytes_mut()) {
-                Ok(0) => return to.finish().map_err(Failed::Writing),
-                Ok(count) => {
-                    send_all(from, to, buffer.as_ref()).await?;
-                    moved.fetch_add(count as u64, Ordering::Relaxed);
-                    turn += count.max(READ);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(Failed::Reading(error)),
+        // Taken only once there is something to read: an idle connection holds neither.
+        let pipe = if bulk { Splice::take() } else { None };
+        let turn = match pipe {
+            Some(pipe) => splice(from, to, pipe, moved).await?,
+            None => copy(from, to, moved).await?,
+        };
+        match turn {
+            Turn::Ended => return to.finish().map_err(Failed::Writing),
+            Turn::Paused(count) => bulk = count >= BULK,
+            Turn::Over(count) => {
+                bulk = count >= BULK;
+                yield_now().await;
             }
-        }
-        drop(buffer);
-        if turn >= TURN {
-            yield_now().await;
         }
     }
 }
 
-/// While `to` takes no more, nobody reads `from`, so its failure has to be watched for.
-async fn send_all(from: &impl Socket, to: &impl Socket, mut bytes: &[u8]) -> Result<(), Failed> {
-    while !bytes.is_empty() {
-        match to.send(bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
-                biased;
-                ready = to.ready(Interest::WRITABLE) => ready.map_err(Failed::Writing)?,
-                error = from.failure() => return Err(Failed::Reading(error)),
-            },
-            Err(error) => return Err(Failed::Writing(error)),
+/// How a turn of one direction ended.
+enum Turn {
+    /// `from` has ended.
+    Ended,
+    /// Nothing more has arrived, after so many bytes.
+    Paused(usize),
+    /// There may be more, but it is the others' turn, after so many bytes.
+    Over(usize),
+}
+
+async fn copy(from: &impl Socket, to: &impl Socket, moved: &AtomicU64) -> Result<Turn, Failed> {
+    let mut buffer = Buffer::take();
+    let (mut turn, mut passed) = (0, 0);
+    while turn < TURN {
+        buffer.bytes_mut().clear();
+        match from.receive(buffer.bytes_mut()) {
+            Ok(0) => return Ok(Turn::Ended),
+            Ok(count) => {
+                let mut bytes = buffer.as_ref();
+                while !bytes.is_empty() {
+                    match to.send(bytes) {
+                        Ok(count) => bytes = &bytes[count..],
+                        Err(error) => writable(from, to, error).await?,
+                    }
+                }
+                moved.fetch_add(count as u64, Ordering::Relaxed);
+                turn += count.max(READ);
+                passed += count;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(Turn::Paused(passed));
+            }
+            Err(error) => return Err(Failed::Reading(error)),
         }
     }
-    Ok(())
+    Ok(Turn::Over(passed))
+}
+
+async fn splice(
+    from: &impl Socket,
+    to: &impl Socket,
+    mut pipe: Splice,
+    moved: &AtomicU64,
+) -> Result<Turn, Failed> {
+    let (mut turn, mut passed) = (0, 0);
+    while turn < TURN {
+        match pipe.fill(from) {
+            Ok(0) => return Ok(Turn::Ended),
+            Ok(count) => {
+                while pipe.held() > 0 {
+                    if let Err(error) = pipe.drain(to) {
+                        writable(from, to, error).await?;
+                    }
+                }
+                moved.fetch_add(count as u64, Ordering::Relaxed);
+                turn += count.max(READ);
+                passed += count;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(Turn::Paused(passed));
+            }
+            Err(error) => return Err(Failed::Reading(error)),
+        }
+    }
+    Ok(Turn::Over(passed))
+}
+
+/// Waits after `error` until `to` takes more, if that is all that it says. Meanwhile nobody reads
+/// `from`, so its failure has to be watched for.
+async fn writable(from: &impl Socket, to: &impl Socket, error: io::Error) -> Result<(), Failed> {
+    if error.kind() != io::ErrorKind::WouldBlock {
+        return Err(Failed::Writing(error));
+    }
+    tokio::select! {
+        biased;
+        ready = to.ready(Interest::WRITABLE) => ready.map_err(Failed::Writing),
+        error = from.failure() => Err(Failed::Reading(error)),
+    }
 }
 
 #[cfg(test)]

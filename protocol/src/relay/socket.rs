@@ -13,8 +13,8 @@ use tokio::{
 
 /// A connected stream socket whose two directions end apart.
 ///
-/// No call blocks, not even on a socket whose other holders have made it blocking: one that was
-/// handed over by another process may be shared with it still.
+/// No call of these blocks, not even on a socket whose other holders have made it blocking: one
+/// that was handed over by another process may be shared with it still.
 pub trait Socket: AsFd + Send + Sync {
     /// Waits until it is ready, or may be.
     fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<()>> + Send;
