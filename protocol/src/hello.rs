@@ -58,7 +58,7 @@ pub enum HelloError {
     SameRole(&'static str),
     /// The other end is too old for this one.
     #[error(
-        "the other end is {version} (capability {capability}), this one needs capability {OLDEST_CAPABILITY} or later"
+        "the other end is {version} (capability {capability}), this one needs capability {OLDEST_CAPABILITY} or later: upgrade the other end"
     )]
     TooOld {
         /// Its build version.
@@ -68,7 +68,7 @@ pub enum HelloError {
     },
     /// This end is too old for the other one.
     #[error(
-        "the other end is {version} and needs capability {oldest} or later, this one has {CAPABILITY}"
+        "the other end is {version} and needs capability {oldest} or later, this one has {CAPABILITY}: upgrade this end"
     )]
     TooNew {
         /// Its build version.

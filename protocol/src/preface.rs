@@ -4,6 +4,8 @@
 //! skip what a login script printed or what an earlier session left on a serial line, and ends of
 //! any two versions can tell each other which versions they speak.
 
+use std::fmt;
+
 use bytes::{Buf, BytesMut};
 use thiserror::Error;
 
@@ -47,6 +49,18 @@ impl VersionWindow {
         let newest = self.newest.min(other.newest);
         (newest >= self.oldest.max(other.oldest)).then_some(newest)
     }
+
+    /// Whether an end that speaks these is too old for this one.
+    #[must_use]
+    pub const fn is_behind(self) -> bool {
+        self.newest < Self::OURS.oldest
+    }
+}
+
+impl fmt::Display for VersionWindow {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} to {}", self.oldest, self.newest)
+    }
 }
 
 /// Why no preface was found.
@@ -61,7 +75,7 @@ pub enum PrefaceError {
         sample: String,
     },
     /// No handshake version in common.
-    #[error("the other end speaks handshake versions {} to {}, this one {} to {}", theirs.oldest, theirs.newest, VersionWindow::OURS.oldest, VersionWindow::OURS.newest)]
+    #[error("the other end speaks handshake versions {theirs}, this one {}: upgrade {} end", VersionWindow::OURS, if theirs.is_behind() { "the other" } else { "this" })]
     Version {
         /// What the other end speaks.
         theirs: VersionWindow,
@@ -266,7 +280,16 @@ mod tests {
         let error = PrefaceFinder::for_guest().find(&mut input).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the other end speaks handshake versions 7 to 9, this one 1 to 1"
+            "the other end speaks handshake versions 7 to 9, this one 1 to 1: upgrade this end"
+        );
+        let theirs = VersionWindow {
+            oldest: 0,
+            newest: 0,
+        };
+        let error = PrefaceError::Version { theirs };
+        assert_eq!(
+            error.to_string(),
+            "the other end speaks handshake versions 0 to 0, this one 1 to 1: upgrade the other end"
         );
     }
 }

@@ -80,8 +80,8 @@ fn each_is_refused_with_its_sentence() {
     frame-data-never-opened: BadStreamId, a stream id is of the wrong parity, out of order or was never opened (stream 7)
     frame-open-wrong-parity: BadStreamId, a stream id is of the wrong parity, out of order or was never opened (stream 2)
     frame-open-window-too-large: CreditOverflow, more credit than a stream can hold (stream 1)
-    preface-later-versions-only: the other end speaks handshake versions 2 to 9, this one 1 to 1
-    preface-empty-window: the other end speaks handshake versions 3 to 1, this one 1 to 1
+    preface-later-versions-only: the other end speaks handshake versions 2 to 9, this one 1 to 1: upgrade this end
+    preface-empty-window: the other end speaks handshake versions 3 to 1, this one 1 to 1: upgrade this end
     hello-empty: malformed hello: it is cut short
     hello-cut: malformed hello: it is cut short
     hello-over-the-limit: malformed hello: it is too long
@@ -91,8 +91,8 @@ fn each_is_refused_with_its_sentence() {
     hello-text-not-utf-8: malformed hello: a text is not UTF-8
     hello-text-past-the-end: malformed hello: it is cut short
     hello-same-role: both ends claim to be the host
-    hello-too-old: the other end is 0.1.0 (capability 0), this one needs capability 1 or later
-    hello-too-new: the other end is 0.1.0 and needs capability 900 or later, this one has 2
+    hello-too-old: the other end is 0.1.0 (capability 0), this one needs capability 1 or later: upgrade the other end
+    hello-too-new: the other end is 0.1.0 and needs capability 900 or later, this one has 2: upgrade this end
     "#);
 }
 

@@ -183,30 +183,42 @@ fn an_end_of_a_later_version_is_welcome() {
     }
 }
 
+/// Each end sees the other one's window, so each can say which side to upgrade.
 #[test]
-fn ends_too_far_apart_both_fail_and_one_says_which_side_is_behind() {
-    for (capability, oldest_capability, expected) in [
+fn ends_too_far_apart_say_which_side_is_behind_whichever_it_is() {
+    let other = |role, capability, oldest_capability| Hello {
+        capability,
+        oldest_capability,
+        version: "9.4.0".to_owned(),
+        ..hello(role, true)
+    };
+    for (capability, oldest, expected) in [
         (
             0,
             0,
-            "the other end is 9.4.0 (capability 0), this one needs capability 1 or later",
+            "the other end is 9.4.0 (capability 0), this one needs capability 1 or later: upgrade the other end",
         ),
         (
             1000,
             900,
-            "the other end is 9.4.0 and needs capability 900 or later, this one has 2",
+            "the other end is 9.4.0 and needs capability 900 or later, this one has 2: upgrade this end",
         ),
     ] {
-        let other = Hello {
-            capability,
-            oldest_capability,
-            version: "9.4.0".to_owned(),
-            ..hello(Role::Guest, true)
-        };
-        let mut end = guest_with(other, keys().host.public_key());
-        let mut host = host(true);
-        shake(&mut host, &mut end, |_, _, bytes| bytes);
-        assert_eq!(host.failure().unwrap().to_string(), expected);
-        assert!(end.established().is_none());
+        let mut theirs = guest_with(
+            other(Role::Guest, capability, oldest),
+            keys().host.public_key(),
+        );
+        let mut ours = host(true);
+        shake(&mut ours, &mut theirs, |_, _, bytes| bytes);
+        assert_eq!(ours.failure().unwrap().to_string(), expected);
+        assert!(theirs.established().is_none());
+
+        let mut theirs = host_with(
+            other(Role::Host, capability, oldest),
+            keys().guest.public_key(),
+        );
+        let mut ours = guest(true);
+        shake(&mut theirs, &mut ours, |_, _, bytes| bytes);
+        assert_eq!(ours.failure().unwrap().to_string(), expected);
     }
 }

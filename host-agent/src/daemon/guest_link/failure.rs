@@ -5,6 +5,7 @@ use lkc_protocol::{
     handshake::HandshakeError,
     hello::HelloError,
     link::{ConnectError, RequestError},
+    preface::PrefaceError,
 };
 
 use crate::{carrier::CarrierError, config::ClusterName, control::Failure, error::Kind};
@@ -46,19 +47,14 @@ fn of_handshake(error: &HandshakeError, cluster: &ClusterName) -> (Kind, Option<
             )),
         ),
         HandshakeError::Tls(_) | HandshakeError::Unbound => (Kind::Authentication, None),
-        HandshakeError::Hello(HelloError::TooOld { .. }) => (
-            Kind::Version,
-            Some(format!(
-                "bring lkc-guest in the machine of {cluster} up to the version of lkc-host"
-            )),
-        ),
-        HandshakeError::Hello(HelloError::TooNew { .. }) => (
+        HandshakeError::Hello(HelloError::TooOld { .. }) => (Kind::Version, old_guest(cluster)),
+        HandshakeError::Preface(PrefaceError::Version { theirs }) if theirs.is_behind() => {
+            (Kind::Version, old_guest(cluster))
+        }
+        HandshakeError::Hello(HelloError::TooNew { .. })
+        | HandshakeError::Preface(PrefaceError::Version { .. }) => (
             Kind::Version,
             Some("bring lkc-host up to the version of lkc-guest".to_owned()),
-        ),
-        HandshakeError::Preface(lkc_protocol::preface::PrefaceError::Version { .. }) => (
-            Kind::Version,
-            Some("bring lkc-host and lkc-guest to the same version".to_owned()),
         ),
         HandshakeError::Preface(_) | HandshakeError::NotTls(_) => (
             Kind::Unreachable,
@@ -67,6 +63,12 @@ fn of_handshake(error: &HandshakeError, cluster: &ClusterName) -> (Kind, Option<
         HandshakeError::Hello(_) => (Kind::Version, None),
         HandshakeError::NoRandomness => (Kind::HostIo, None),
     }
+}
+
+fn old_guest(cluster: &ClusterName) -> Option<String> {
+    Some(format!(
+        "bring lkc-guest in the machine of {cluster} up to the version of lkc-host"
+    ))
 }
 
 /// A request that the guest did not fulfil; none when only the link went down, which is told
