@@ -9,6 +9,7 @@ mod hybrid;
 mod parse;
 mod route;
 mod serial;
+pub mod ssh;
 mod stream;
 mod tcp;
 mod unix;
@@ -63,6 +64,8 @@ pub enum Carrier {
     Exec(Vec<String>),
     /// The unix socket of a virtio-serial port. One user at a time.
     Serial(PathBuf),
+    /// SSH, to the agent's socket there or to a command that speaks for it.
+    Ssh(ssh::Target),
 }
 
 /// A connected carrier.
@@ -107,6 +110,7 @@ impl Carrier {
             Self::Tcp { host, port } => tcp::connect(host, *port).await,
             Self::Exec(command) => exec::connect(command),
             Self::Serial(path) => serial::connect(path).await,
+            Self::Ssh(target) => ssh::carrier(target, &ssh::Options::default()).await,
         }
     }
 }

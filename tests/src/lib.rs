@@ -12,6 +12,7 @@ pub mod leftovers;
 mod outcome;
 pub mod process;
 mod redact;
+pub mod sshd;
 mod test_env;
 mod user;
 

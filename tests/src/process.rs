@@ -80,6 +80,23 @@ pub fn processes_of(directory: &Path) -> Vec<Process> {
         .collect()
 }
 
+/// Every process that descends from the one with this id, those nearest to it first.
+#[must_use]
+pub fn descendants(pid: i32) -> Vec<Process> {
+    let all: Vec<_> = every_process()
+        .filter_map(|process| Some((process.parent()?, process)))
+        .collect();
+    let mut found = Vec::new();
+    let mut parents = vec![pid];
+    while let Some(parent) = parents.pop() {
+        for (_, child) in all.iter().filter(|(of, _)| *of == parent) {
+            parents.insert(0, child.pid);
+            found.push(child.clone());
+        }
+    }
+    found
+}
+
 fn every_process() -> impl Iterator<Item = Process> {
     fs::read_dir("/proc")
         .into_iter()

@@ -1,11 +1,11 @@
 //! Why there is no carrier.
 
-use std::io;
+use std::{error::Error, io};
 
 use thiserror::Error;
 
-use super::Route;
-use crate::sanitize;
+use super::{Route, ssh::SshError};
+use crate::{error::Kind, sanitize};
 
 /// Why there is no carrier, and which.
 #[derive(Debug, Error)]
@@ -62,6 +62,9 @@ pub enum ConnectFailure {
         /// Why.
         source: io::Error,
     },
+    /// SSH, with its reasons.
+    #[error("{}", reasons(.0.as_ref()))]
+    Ssh(Box<SshError>),
     /// This system has no such carriers.
     #[error("{0}")]
     Unsupported(&'static str),
@@ -84,6 +87,46 @@ impl ConnectFailure {
     /// Whether nobody listens there.
     #[must_use]
     pub const fn is_absent(&self) -> bool {
-        matches!(self, Self::Absent(_))
+        match self {
+            Self::Absent(_) => true,
+            Self::Ssh(error) => error.is_absent(),
+            _ => false,
+        }
     }
+
+    /// The class of the error.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Ssh(error) => error.kind(),
+            _ => Kind::Unreachable,
+        }
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Ssh(error) => error.hints(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl From<SshError> for ConnectFailure {
+    fn from(error: SshError) -> Self {
+        Self::Ssh(Box::new(error))
+    }
+}
+
+/// An error and what it comes from, on one line.
+fn reasons(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(reason) = source {
+        text.push_str(": ");
+        text.push_str(&reason.to_string());
+        source = reason.source();
+    }
+    sanitize::line(&text)
 }

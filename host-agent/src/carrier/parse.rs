@@ -4,14 +4,14 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use thiserror::Error;
 
-use super::{Carrier, words};
+use super::{Carrier, ssh::TargetError, words};
 
 /// A text that names no carrier.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CarrierParseError {
     /// It has no kind or one that is not known.
     #[error(
-        "`{0}` is no carrier: write vsock:CID:PORT, hybrid:PATH:PORT, unix:PATH, tcp:HOST:PORT, exec:COMMAND or serial:PATH"
+        "`{0}` is no carrier: write vsock:CID:PORT, hybrid:PATH:PORT, unix:PATH, tcp:HOST:PORT, ssh:[USER@]HOST[:PORT], exec:COMMAND or serial:PATH"
     )]
     Kind(String),
     /// The path is not absolute.
@@ -26,6 +26,9 @@ pub enum CarrierParseError {
     /// The host is missing or cannot be one.
     #[error("`{0}` names no host: write tcp:HOST:PORT, and an IPv6 address in brackets")]
     Host(String),
+    /// The place behind `ssh:` is none.
+    #[error(transparent)]
+    Ssh(#[from] TargetError),
     /// The command cannot be taken apart.
     #[error("`{0}` is no command: {1}")]
     Command(String, &'static str),
@@ -75,6 +78,7 @@ impl FromStr for Carrier {
                     .to_owned();
                 Ok(Self::Tcp { host, port })
             }
+            "ssh" => Ok(Self::Ssh(rest.parse()?)),
             "exec" => words::split(rest)
                 .map(Self::Exec)
                 .map_err(|error| CarrierParseError::Command(text.to_owned(), error.as_str())),
@@ -143,6 +147,7 @@ impl fmt::Display for Carrier {
             }
             Self::Tcp { host, port } => write!(formatter, "tcp:{host}:{port}"),
             Self::Exec(command) => write!(formatter, "exec:{}", words::join(command)),
+            Self::Ssh(target) => write!(formatter, "ssh:{target}"),
             Self::Serial(path) => write!(formatter, "serial:{}", path.display()),
         }
     }

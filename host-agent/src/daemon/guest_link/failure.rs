@@ -13,13 +13,13 @@ use crate::{carrier::CarrierError, config::ClusterName, control::Failure, error:
 /// No carrier.
 pub(super) fn of_carrier(error: &CarrierError) -> Failure {
     Failure {
-        kind: Kind::Unreachable,
+        kind: error.source.kind(),
         message: if error.is_absent() {
             "waiting for the agent".to_owned()
         } else {
             format!("{error}: {}", error.source)
         },
-        hints: Vec::new(),
+        hints: error.source.hints(),
         tail: Vec::new(),
     }
 }
