@@ -15,6 +15,7 @@ use std::{
 use lkc_protocol::{
     error::{Refusal, RefusalCode},
     message::Dial,
+    relay::connect,
 };
 use tokio::{
     net::{TcpStream, UdpSocket, lookup_host},
@@ -113,15 +114,16 @@ fn is_link_local(address: IpAddr) -> bool {
 /// or `Timeout`.
 pub async fn dial(request: &Dial, policy: &Policy) -> Result<(TcpStream, SocketAddr), Refusal> {
     first_of(request, policy, |address| async move {
-        match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
+        match timeout(CONNECT_DEADLINE, connect(address)).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(unreachable(address, &error)),
+            Ok(Err(error)) => Err(Failed::with(address, &error)),
             Err(_) => {
-                let text = format!(
-                    "{address} did not answer within {} s",
-                    CONNECT_DEADLINE.as_secs()
-                );
-                Err(Refusal::new(RefusalCode::Timeout, text))
+                let seconds = CONNECT_DEADLINE.as_secs();
+                let text = format!("{address} did not answer within {seconds} s");
+                Err(Failed {
+                    refusal: Refusal::new(RefusalCode::Timeout, text),
+                    is_final: false,
+                })
             }
         }
     })
@@ -144,11 +146,26 @@ pub async fn dial_udp(request: &Dial, policy: &Policy) -> Result<(UdpSocket, Soc
             socket.connect(address).await?;
             Ok(socket)
         };
-        connected
-            .await
-            .map_err(|error| unreachable(address, &error))
+        let connected: io::Result<_> = connected.await;
+        connected.map_err(|error| Failed::with(address, &error))
     })
     .await
+}
+
+/// An address that was not connected to.
+struct Failed {
+    refusal: Refusal,
+    /// Whether the target has said so, so that another address would be another connection.
+    is_final: bool,
+}
+
+impl Failed {
+    fn with(address: SocketAddr, error: &io::Error) -> Self {
+        Self {
+            refusal: unreachable(address, error),
+            is_final: error.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
 }
 
 /// The first address of the target that the policy permits and that can be connected to.
@@ -158,7 +175,7 @@ async fn first_of<C, F>(
     connect: impl Fn(SocketAddr) -> F,
 ) -> Result<(C, SocketAddr), Refusal>
 where
-    F: Future<Output = Result<C, Refusal>>,
+    F: Future<Output = Result<C, Failed>>,
 {
     let addresses = resolve(request).await?;
     let permitted: Vec<_> = addresses
@@ -179,7 +196,8 @@ where
     for address in permitted {
         match connect(address).await {
             Ok(connection) => return Ok((connection, address)),
-            Err(refusal) => last = refusal,
+            Err(failed) if failed.is_final => return Err(failed.refusal),
+            Err(failed) => last = failed.refusal,
         }
     }
     Err(last)
@@ -193,6 +211,7 @@ fn unreachable(address: SocketAddr, error: &io::Error) -> Refusal {
     };
     let why = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "connection reset at once".to_owned(),
         _ => error.to_string(),
     };
     Refusal::new(code, format!("{address}: {why}"))

@@ -1,10 +1,13 @@
 //! Joins a connection and a stream so that neither end can tell them from one connection.
 //!
 //! An end of one direction stays an end of that direction, a reset becomes a reset, and the loss of
-//! the link is a reset too: a client never takes a broken connection for a complete answer.
+//! the link is a reset too: a client never takes a broken connection for a complete answer. What was
+//! sent before a reset comes before it ([`reset`]).
 
 mod buffer;
+mod connect;
 mod join;
+mod reset;
 mod socket;
 #[cfg(target_os = "linux")]
 mod splice;
@@ -20,6 +23,7 @@ use std::{
 
 use tokio::{io::Interest, net::TcpStream};
 
+pub use connect::connect;
 pub use join::join;
 pub use socket::Socket;
 
@@ -28,6 +32,7 @@ use crate::{
     link::{ReadHalf, Stream, StreamError, WriteHalf},
 };
 use buffer::Buffer;
+use reset::{Cut, after_a_moment, while_it_moves};
 use socket::ResetUnlessFinished;
 
 /// Bytes that passed, counted as they pass.
@@ -92,6 +97,8 @@ pub async fn relay(socket: impl Socket, stream: Stream, counters: &Counters) -> 
         }
         Err(end) => {
             if matches!(end, RelayEnd::Socket(_)) {
+                let (_, writer) = stream.halves();
+                while_it_moves(pin!(writer.flushed()), || writer.unsent()).await;
                 stream.reset(ResetCode::ConnectionReset);
             }
             end
@@ -105,33 +112,48 @@ pub fn reset_tcp(tcp: TcpStream) {
 }
 
 /// Runs both directions to their ends. Where one has ended, nobody reads there any more, and a
-/// reset that follows the end shows only to who watches for it.
+/// reset that follows the end shows only to who watches for it. Where one fails to write, the other
+/// still has what came before.
 async fn both(socket: &impl Socket, stream: &Stream, counters: &Counters) -> Result<(), RelayEnd> {
     let (reader, writer) = stream.halves();
-    let mut sending = pin!(send(socket, writer, stream, &counters.sent));
+    let cut = Cut::default();
+    let mut sending = pin!(send(socket, &cut, writer, stream, &counters.sent));
     let mut receiving = pin!(receive(reader, socket, &counters.received));
     tokio::select! {
-        sent = &mut sending => {
-            sent?;
-            tokio::select! {
+        sent = &mut sending => match sent {
+            Ok(()) => tokio::select! {
                 biased;
                 received = receiving => received,
                 error = socket.failure() => Err(RelayEnd::Socket(error)),
+            },
+            Err(RelayEnd::Stream(error)) => {
+                receiving.await?;
+                Err(RelayEnd::Stream(error))
             }
-        }
-        received = &mut receiving => {
-            received?;
-            tokio::select! {
+            Err(end) => Err(end),
+        },
+        received = &mut receiving => match received {
+            Ok(()) => tokio::select! {
                 biased;
                 sent = sending => sent,
                 error = reader.reset() => Err(RelayEnd::Stream(error)),
+            },
+            Err(RelayEnd::Socket(error)) => {
+                cut.note(&error);
+                let sent = || counters.sent.load(Ordering::Relaxed);
+                if while_it_moves(sending, sent).await.is_none() {
+                    stream.reset(ResetCode::ConnectionReset);
+                }
+                Err(RelayEnd::Socket(error))
             }
-        }
+            Err(end) => Err(end),
+        },
     }
 }
 
 async fn send(
     socket: &impl Socket,
+    cut: &Cut,
     writer: WriteHalf<'_>,
     stream: &Stream,
     sent: &AtomicU64,
@@ -143,6 +165,7 @@ async fn send(
         let mut buffer = Buffer::take();
         match socket.receive(buffer.bytes_mut()) {
             Ok(0) => {
+                cut.check_end().map_err(RelayEnd::Socket)?;
                 stream.finish();
                 return Ok(());
             }
@@ -151,7 +174,10 @@ async fn send(
                 tokio::select! {
                     biased;
                     written = writer.write(buffer.freeze()) => written.map_err(RelayEnd::Stream)?,
-                    error = socket.failure() => return Err(RelayEnd::Socket(error)),
+                    () = after_a_moment(socket.failed()) => {
+                        stream.reset(ResetCode::ConnectionReset);
+                        return Err(RelayEnd::Socket(socket.reason()));
+                    }
                 }
                 sent.fetch_add(count as u64, Ordering::Relaxed);
             }
@@ -171,10 +197,12 @@ async fn receive(
         while !rest.is_empty() {
             match socket.send(rest) {
                 Ok(count) => rest = &rest[count..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let ready = socket.ready(Interest::WRITABLE).await;
-                    ready.map_err(RelayEnd::Socket)?;
-                }
+                // While the socket takes no more, nobody reads the stream.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
+                    biased;
+                    ready = socket.ready(Interest::WRITABLE) => ready.map_err(RelayEnd::Socket)?,
+                    error = after_a_moment(reader.reset()) => return Err(RelayEnd::Stream(error)),
+                },
                 Err(error) => return Err(RelayEnd::Socket(error)),
             }
         }

@@ -83,7 +83,7 @@ pub enum Read {
     End,
     /// Nothing yet: wait for [`Event::Readable`].
     Blocked,
-    /// The stream is over.
+    /// The stream is over; what the peer sent before its reset was read.
     Reset(ResetCode),
 }
 
@@ -318,11 +318,7 @@ impl Session {
     /// Takes the next bytes of a stream and gives their room back to the peer.
     pub fn read(&mut self, id: StreamId) -> Read {
         let Some(stream) = self.streams.get_mut(&id) else {
-            return Read::Reset(if self.ended {
-                ResetCode::LinkLost
-            } else {
-                ResetCode::Cancelled
-            });
+            return Read::Reset(self.gone());
         };
         let read = stream.read();
         self.give_credit(id);
@@ -333,15 +329,26 @@ impl Session {
     pub fn write(&mut self, id: StreamId, bytes: Bytes) -> Write {
         let limit = self.limits.send_buffer;
         let Some(stream) = self.streams.get_mut(&id) else {
-            return Write::Reset(if self.ended {
-                ResetCode::LinkLost
-            } else {
-                ResetCode::Cancelled
-            });
+            return Write::Reset(self.gone());
         };
         let written = stream.write(bytes, limit);
         self.make_ready(id);
         written
+    }
+
+    /// The bytes of a stream that wait to be sent, its end counted as one more. None are left on a
+    /// stream that is over; [`Event::Writable`] says when it comes to that.
+    pub fn flush(&mut self, id: StreamId) -> usize {
+        self.streams.get_mut(&id).map_or(0, Stream::flush)
+    }
+
+    /// Whether a stream is over, and why, whatever of it is still to be read.
+    #[must_use]
+    pub fn reset_of(&self, id: StreamId) -> Option<ResetCode> {
+        match self.streams.get(&id) {
+            Some(stream) => stream.reset_by_peer(),
+            None => Some(self.gone()),
+        }
     }
 
     /// Says that no more bytes follow on a stream: the half-close.
@@ -352,7 +359,8 @@ impl Session {
         }
     }
 
-    /// Ends a stream in both directions, and forgets what is queued on it.
+    /// Ends a stream in both directions, and forgets what is queued on it: [`flush`](Self::flush)
+    /// says when nothing is.
     pub fn reset(&mut self, id: StreamId, code: ResetCode) {
         if let Some(stream) = self.streams.get(&id) {
             let over = stream.reset_by_peer().is_some();
@@ -473,13 +481,26 @@ impl Session {
         if stream.next_finish() {
             transmit.push(frame::encode(Kind::Finish, id, &[]));
         }
-        if stream.wants_room_event(self.limits.send_buffer) {
+        let (room, flushed) = (
+            stream.wants_room_event(self.limits.send_buffer),
+            stream.wants_flushed_event(),
+        );
+        if room || flushed {
             self.events.push_back(Event::Writable(id));
         }
         if stream.is_over() {
             self.forget(id);
         } else {
             self.make_ready(id);
+        }
+    }
+
+    /// What is said of a stream that is not there any more.
+    const fn gone(&self) -> ResetCode {
+        if self.ended {
+            ResetCode::LinkLost
+        } else {
+            ResetCode::Cancelled
         }
     }
 

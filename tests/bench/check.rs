@@ -5,7 +5,7 @@ use crate::{
     Failure,
     candidates::{CANDIDATES, Place},
     interrupt::Interrupt,
-    load::{check_integrity, compare, ping},
+    load::{Deadlines, Expected, check_integrity, compare, ping},
     report,
 };
 
@@ -16,6 +16,7 @@ const LENGTHS: [u32; 7] = [0, 1, 4095, 65_536, 65_537, 262_145, 1_000_003];
 /// The first difference, or what could not be started.
 pub(crate) fn run() -> Result<(), Failure> {
     let interrupt = Interrupt::watch()?;
+    let expected = Expected::of_direct(&interrupt)?;
     for candidate in CANDIDATES.iter().filter(|candidate| candidate.is_ours()) {
         let running = candidate.start(Place::Here, &interrupt)?;
         let target = running.target();
@@ -23,9 +24,12 @@ pub(crate) fn run() -> Result<(), Failure> {
             check_integrity(target, length)?;
         }
         ping(target, 16 * 1024, std::time::Duration::ZERO)?;
-        let compared = compare(target, &interrupt)?;
-        if let Some(told) = compared.told.iter().find(|told| !told.known) {
-            let [direct, seen] = &told.records;
+        let compared = compare(target, &expected, Deadlines::CHECK, &interrupt)?;
+        if let Some(told) = compared.told.first() {
+            let (direct, seen) = &told.records;
+            let seen = seen
+                .as_ref()
+                .map_or_else(|| "it hangs".to_owned(), ToString::to_string);
             let text = format!(
                 "{}: {}: directly {direct}, but here {seen}",
                 candidate.name, told.name

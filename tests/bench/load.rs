@@ -13,7 +13,7 @@ mod unread;
 use std::net::SocketAddr;
 
 pub(crate) use backend::Backend;
-pub(crate) use behaviours::compare;
+pub(crate) use behaviours::{Deadlines, Expected, compare};
 pub(crate) use bulk::{Bulk, Direction};
 pub(crate) use connects::connects_per_second;
 pub(crate) use idle::Idle;

@@ -10,7 +10,9 @@ use crate::{
     Failure,
     candidates::{Place, Running},
     interrupt::Interrupt,
-    load::{Bulk, Direction, Idle, Unread, compare, connects_per_second, ping},
+    load::{
+        Bulk, Deadlines, Direction, Expected, Idle, Unread, compare, connects_per_second, ping,
+    },
     statistics::quantile,
     usage::{CpuTimes, Memory},
 };
@@ -68,7 +70,8 @@ pub(crate) struct Measurement {
     pub(crate) name: &'static str,
     /// Whether it needs a candidate that has done nothing before, and is for itself.
     pub(crate) fresh: bool,
-    /// Whether each round would find the same.
+    /// Whether each round would find the same, and whatever else goes on: it is measured once, of
+    /// all candidates at the same time.
     pub(crate) once: bool,
     /// Where the backend has to be; what needs it apart is measured of ours only.
     pub(crate) place: Place,
@@ -80,6 +83,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) running: &'a Running,
     pub(crate) windows: Windows,
     pub(crate) interrupt: &'a Interrupt,
+    /// What both ends see of a direct connection, where that is compared.
+    pub(crate) direct: Option<&'a Expected>,
     /// What an end can tell from a direct connection.
     pub(crate) told: RefCell<Vec<String>>,
 }
@@ -267,12 +272,20 @@ impl Subject<'_> {
 
     /// What both ends see, beside what they see of a direct connection.
     fn behaviours(&self, figures: &mut Figures) -> Result<(), Failure> {
-        let compared = compare(self.running.target(), self.interrupt)?;
+        let missing = || Failure::Candidate("nothing was played directly".to_owned());
+        let direct = self.direct.ok_or_else(missing)?;
+        let target = self.running.target();
+        let compared = compare(target, direct, Deadlines::BENCH, self.interrupt)?;
         figures.insert("told", compared.told.len() as f64);
         figures.insert("unavoidable", f64::from(compared.unavoidable));
         figures.insert("behaviours", f64::from(compared.count));
         let names = compared.told.into_iter().map(|told| told.name);
         self.told.borrow_mut().extend(names);
+        if compared.not_played > 0 {
+            let count = compared.not_played;
+            let note = format!("the last {count} counted unplayed, as too much hung before");
+            self.told.borrow_mut().push(note);
+        }
         Ok(())
     }
 

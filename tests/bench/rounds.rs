@@ -3,6 +3,7 @@
 
 use std::{
     cell::RefCell,
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -12,6 +13,7 @@ use crate::{
     Failure,
     candidates::{CANDIDATES, Candidate, Place, Running},
     interrupt::Interrupt,
+    load::Expected,
     machine::Watch,
     measurement::{Figures, MEASUREMENTS, Measurement, Subject, Windows},
     options::RunOptions,
@@ -44,13 +46,16 @@ pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
     });
     report::progress(&format!("seed {seed}, {} rounds", options.rounds));
     let mut run = Run {
-        windows: if options.quick {
-            Windows::QUICK
-        } else {
-            Windows::FULL
+        means: Means {
+            windows: if options.quick {
+                Windows::QUICK
+            } else {
+                Windows::FULL
+            },
+            interrupt: &interrupt,
+            direct: None,
         },
         quick: options.quick,
-        interrupt: &interrupt,
         shuffle: Shuffle::new(seed),
         measured: chosen.iter().map(Contender::new).collect(),
     };
@@ -107,11 +112,18 @@ fn raise_descriptor_limit() {
 }
 
 struct Run<'a> {
-    windows: Windows,
+    means: Means<'a>,
     quick: bool,
-    interrupt: &'a Interrupt,
     shuffle: Shuffle,
     measured: Vec<Contender>,
+}
+
+/// What a contender needs to measure.
+#[derive(Clone, Copy)]
+struct Means<'a> {
+    windows: Windows,
+    interrupt: &'a Interrupt,
+    direct: Option<&'a Expected>,
 }
 
 struct Contender {
@@ -146,8 +158,7 @@ impl Contender {
         &mut self,
         measurement: &Measurement,
         round: u32,
-        windows: Windows,
-        interrupt: &Interrupt,
+        means: Means<'_>,
     ) -> Result<(), Failure> {
         let ours_only = measurement.place == Place::Apart;
         if self.measured.not_measured.is_some() || ours_only && !self.candidate.is_ours() {
@@ -156,7 +167,7 @@ impl Contender {
         if measurement.fresh {
             self.running = None;
         }
-        match self.try_to_measure(measurement, windows, interrupt) {
+        match self.try_to_measure(measurement, means) {
             Ok(()) => Ok(()),
             Err(Failure::Interrupted) => Err(Failure::Interrupted),
             Err(failure) => {
@@ -174,9 +185,13 @@ impl Contender {
     fn try_to_measure(
         &mut self,
         measurement: &Measurement,
-        windows: Windows,
-        interrupt: &Interrupt,
+        means: Means<'_>,
     ) -> Result<(), Failure> {
+        let Means {
+            windows,
+            interrupt,
+            direct,
+        } = means;
         let running = match self.running.take() {
             Some(running) => running,
             None => self.candidate.start(measurement.place, interrupt)?,
@@ -186,6 +201,7 @@ impl Contender {
             running: &running,
             windows,
             interrupt,
+            direct,
             told: RefCell::default(),
         };
         (measurement.measure)(&subject, &mut self.figures)?;
@@ -207,20 +223,53 @@ impl Run<'_> {
                 continue;
             }
             let begin = Instant::now();
-            for index in self.shuffle.order(self.measured.len()) {
-                self.interrupt.check()?;
-                if let Some(contender) = self.measured.get_mut(index) {
-                    contender.measure(measurement, round, self.windows, self.interrupt)?;
-                }
+            if measurement.once {
+                self.at_once(measurement, round)?;
+            } else {
+                self.in_turn(measurement, round)?;
             }
             let seconds = begin.elapsed().as_secs_f64();
             report::progress(&format!("  {}: {seconds:.1} s", measurement.name));
         }
+        self.end_round();
+        Ok(())
+    }
+
+    fn in_turn(&mut self, measurement: &Measurement, round: u32) -> Result<(), Failure> {
+        for index in self.shuffle.order(self.measured.len()) {
+            self.means.interrupt.check()?;
+            if let Some(contender) = self.measured.get_mut(index) {
+                contender.measure(measurement, round, self.means)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn at_once(&mut self, measurement: &Measurement, round: u32) -> Result<(), Failure> {
+        let direct = Expected::of_direct(self.means.interrupt)?;
+        let means = Means {
+            direct: Some(&direct),
+            ..self.means
+        };
+        thread::scope(|scope| {
+            let measuring: Vec<_> = self
+                .measured
+                .iter_mut()
+                .map(|contender| scope.spawn(|| contender.measure(measurement, round, means)))
+                .collect();
+            let mut ends = measuring.into_iter().map(|one| {
+                let panicked = |_| Err(Failure::Candidate("a measurement panicked".to_owned()));
+                one.join().unwrap_or_else(panicked)
+            });
+            ends.try_for_each(|end| end)
+        })
+    }
+
+    fn end_round(&mut self) {
         for contender in &mut self.measured {
             contender.running = None;
             let figures = std::mem::take(&mut contender.figures);
             contender.measured.rounds.push(figures);
         }
-        Ok(())
     }
 }

@@ -30,12 +30,7 @@ impl Way {
         } else {
             self.entry
         };
-        let patience = if behaviour.is_told_yet() {
-            PATIENCE / 6
-        } else {
-            PATIENCE
-        };
-        play(behaviour, entry, &self.listener, patience).await
+        play(behaviour, entry, &self.listener, PATIENCE).await
     }
 
     async fn direct() -> Self {
@@ -99,7 +94,6 @@ async fn compare(env: &TestEnv) {
         match seen.differs_from(&expected) {
             Difference::None => {}
             Difference::Unavoidable => unavoidable.push(format!("{name}: {seen}")),
-            Difference::Told if behaviour.is_told_yet() => {}
             Difference::Told => told.push(format!(
                 "{name}\n     directly: {expected}\n  forwarded: {seen}"
             )),

@@ -255,6 +255,7 @@ pub(super) fn link<C>(
             answers: HashMap::new(),
             readers: HashMap::new(),
             writers: HashMap::new(),
+            resets: HashMap::new(),
             incoming: VecDeque::new(),
             incoming_waker: None,
             driver_waker: None,
@@ -292,6 +293,8 @@ pub(super) struct Inner {
     answers: HashMap<StreamId, Answer>,
     pub(super) readers: HashMap<StreamId, Waker>,
     pub(super) writers: HashMap<StreamId, Waker>,
+    /// Of those who wait for nothing but a reset.
+    pub(super) resets: HashMap<StreamId, Waker>,
     incoming: VecDeque<(StreamId, AnyRequest)>,
     incoming_waker: Option<Waker>,
     pub(super) driver_waker: Option<Waker>,
@@ -335,7 +338,13 @@ impl Inner {
                 Event::Refused { stream, refusal } => {
                     wakers.extend(self.settle(stream, Answer::Refused(refusal)));
                 }
-                Event::Readable(stream) => wakers.extend(self.readers.remove(&stream)),
+                Event::Readable(stream) => {
+                    wakers.extend(self.readers.remove(&stream));
+                    let waits = self.resets.contains_key(&stream);
+                    if waits && self.session.reset_of(stream).is_some() {
+                        wakers.extend(self.resets.remove(&stream));
+                    }
+                }
                 Event::Writable(stream) => wakers.extend(self.writers.remove(&stream)),
                 Event::GoAway { code, text } => self.goaway = Some((code, text)),
             }
@@ -350,6 +359,7 @@ impl Inner {
     pub(super) fn release(&mut self, id: StreamId) {
         self.readers.remove(&id);
         self.writers.remove(&id);
+        self.resets.remove(&id);
         self.answers.remove(&id);
         self.session.release(id);
     }
@@ -393,6 +403,7 @@ impl Inner {
         }
         wakers.extend(self.readers.drain().map(|(_, waker)| waker));
         wakers.extend(self.writers.drain().map(|(_, waker)| waker));
+        wakers.extend(self.resets.drain().map(|(_, waker)| waker));
         wakers.extend(self.incoming_waker.take());
     }
 }

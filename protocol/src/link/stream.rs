@@ -134,7 +134,8 @@ impl Stream {
         self.shared.with(|inner| inner.session.finish(self.id));
     }
 
-    /// Ends the stream in both directions.
+    /// Ends the stream in both directions. What is not sent yet is lost, unless it was
+    /// [`flushed`](WriteHalf::flushed) first.
     pub fn reset(&self, code: ResetCode) {
         self.shared.with(|inner| inner.session.reset(self.id, code));
     }
@@ -165,7 +166,8 @@ pub struct ReadHalf<'a> {
 }
 
 impl ReadHalf<'_> {
-    /// The next bytes; none at the clean end. Cancel-safe.
+    /// The next bytes; none at the clean end. What came before a reset comes first, its end
+    /// included. Cancel-safe.
     ///
     /// # Errors
     /// `Reset` or `LinkDown`.
@@ -173,19 +175,17 @@ impl ReadHalf<'_> {
         poll_fn(|context| poll_read(&self.stream.shared, self.stream.id, context)).await
     }
 
-    /// Waits for the reset of a stream whose clean end was read and whose other direction is not
-    /// finished. Cancel-safe.
+    /// Waits for the reset of the stream, whatever is still to be read. For whoever does not read
+    /// meanwhile; cancel-safe.
     pub async fn reset(&self) -> StreamError {
+        let id = self.stream.id;
         poll_fn(|context| {
             let mut inner = self.stream.shared.lock();
-            match inner.session.read(self.stream.id) {
-                Read::Reset(code) => Poll::Ready(StreamError::from_reset(code)),
-                Read::Data(_) | Read::End | Read::Blocked => {
-                    let waker = context.waker().clone();
-                    inner.readers.insert(self.stream.id, waker);
-                    Poll::Pending
-                }
+            if let Some(code) = inner.session.reset_of(id) {
+                return Poll::Ready(StreamError::from_reset(code));
             }
+            inner.resets.insert(id, context.waker().clone());
+            Poll::Pending
         })
         .await
     }
@@ -204,6 +204,27 @@ impl WriteHalf<'_> {
     /// `Reset`, `LinkDown` or `Finished`.
     pub async fn write(&self, bytes: Bytes) -> Result<(), StreamError> {
         poll_fn(|context| poll_write(&self.stream.shared, self.stream.id, &bytes, context)).await
+    }
+
+    /// Waits until everything that was queued, the end included, is sent or the stream is over.
+    /// Cancel-safe.
+    pub async fn flushed(&self) {
+        let id = self.stream.id;
+        poll_fn(|context| {
+            let mut inner = self.stream.shared.lock();
+            if inner.session.flush(id) == 0 {
+                return Poll::Ready(());
+            }
+            inner.writers.insert(id, context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Bytes that are queued and not sent, an end counted as one more.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.stream.shared.lock().session.flush(self.stream.id)
     }
 
     /// Queues bytes if there is room now, all of them or none. Whether there was.

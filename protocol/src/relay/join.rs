@@ -12,6 +12,7 @@ use tokio::{io::Interest, task::yield_now};
 use super::{
     Counters, JoinEnd,
     buffer::Buffer,
+    reset::{Cut, after_a_moment, while_it_moves},
     socket::{ResetUnlessFinished, Socket},
     splice::Splice,
 };
@@ -44,32 +45,48 @@ pub async fn join(client: impl Socket, target: impl Socket, counters: &Counters)
 }
 
 /// Runs both directions to their ends. Where one has ended, nobody reads there any more, and a
-/// reset that follows the end shows only to who watches for it.
+/// reset that follows the end shows only to who watches for it. Where one fails to write, the other
+/// still has what came before.
 async fn both(
     client: &impl Socket,
     target: &impl Socket,
     counters: &Counters,
 ) -> Result<(), JoinEnd> {
-    let mut up = pin!(pump(client, target, &counters.sent));
-    let mut down = pin!(pump(target, client, &counters.received));
-    tokio::select! {
-        ended = &mut up => {
-            ended.map_err(JoinEnd::of_up)?;
-            tokio::select! {
+    let (client_cut, target_cut) = (Cut::default(), Cut::default());
+    let Counters { sent, received } = counters;
+    let mut up = pin!(pump(client, &client_cut, target, sent));
+    let mut down = pin!(pump(target, &target_cut, client, received));
+    let end = tokio::select! {
+        ended = &mut up => match ended {
+            Ok(()) => tokio::select! {
                 biased;
-                ended = down => ended.map_err(JoinEnd::of_down),
-                error = client.failure() => Err(JoinEnd::Client(error)),
+                ended = down => return ended.map_err(JoinEnd::of_down),
+                error = client.failure() => JoinEnd::Client(error),
+            },
+            Err(failed) => {
+                if let Failed::Writing(error) = &failed {
+                    target_cut.note(error);
+                    while_it_moves(down, || received.load(Ordering::Relaxed)).await;
+                }
+                JoinEnd::of_up(failed)
             }
-        }
-        ended = &mut down => {
-            ended.map_err(JoinEnd::of_down)?;
-            tokio::select! {
+        },
+        ended = &mut down => match ended {
+            Ok(()) => tokio::select! {
                 biased;
-                ended = up => ended.map_err(JoinEnd::of_up),
-                error = target.failure() => Err(JoinEnd::Target(error)),
+                ended = up => return ended.map_err(JoinEnd::of_up),
+                error = target.failure() => JoinEnd::Target(error),
+            },
+            Err(failed) => {
+                if let Failed::Writing(error) = &failed {
+                    client_cut.note(error);
+                    while_it_moves(up, || sent.load(Ordering::Relaxed)).await;
+                }
+                JoinEnd::of_down(failed)
             }
-        }
-    }
+        },
+    };
+    Err(end)
 }
 
 /// Which end of a direction failed.
@@ -95,7 +112,12 @@ impl JoinEnd {
 }
 
 /// Moves bytes until `from` ends, and then ends that direction of `to`.
-async fn pump(from: &impl Socket, to: &impl Socket, moved: &AtomicU64) -> Result<(), Failed> {
+async fn pump(
+    from: &impl Socket,
+    cut: &Cut,
+    to: &impl Socket,
+    moved: &AtomicU64,
+) -> Result<(), Failed> {
     let mut bulk = false;
     loop {
         from.ready(Interest::READABLE)
@@ -108,7 +130,10 @@ async fn pump(from: &impl Socket, to: &impl Socket, moved: &AtomicU64) -> Result
             None => copy(from, to, moved).await?,
         };
         match turn {
-            Turn::Ended => return to.finish().map_err(Failed::Writing),
+            Turn::Ended => {
+                cut.check_end().map_err(Failed::Reading)?;
+                return to.finish().map_err(Failed::Writing);
+            }
             Turn::Paused(count) => bulk = count >= BULK,
             Turn::Over(count) => {
                 bulk = count >= BULK;
@@ -194,7 +219,7 @@ async fn writable(from: &impl Socket, to: &impl Socket, error: io::Error) -> Res
     tokio::select! {
         biased;
         ready = to.ready(Interest::WRITABLE) => ready.map_err(Failed::Writing),
-        error = from.failure() => Err(Failed::Reading(error)),
+        () = after_a_moment(from.failed()) => Err(Failed::Reading(from.reason())),
     }
 }
 

@@ -72,15 +72,28 @@ pub trait Socket: AsFd + Send + Sync {
         }
     }
 
-    /// Waits until it has failed, a reset by the other end included, and says why.
+    /// Waits until it has failed, a reset by the other end included. Why is still to be told by the
+    /// read that comes to it, behind what has arrived.
+    fn failed(&self) -> impl Future<Output = ()> + Send {
+        async {
+            // A socket that cannot be waited for is of no use either.
+            let _ = self.ready(Interest::ERROR).await;
+        }
+    }
+
+    /// Waits until it has failed, and says why. For one that has nothing more to read: the error is
+    /// told only once, and without it a reset looks like an end.
     fn failure(&self) -> impl Future<Output = io::Error> + Send {
         async {
-            match self.ready(Interest::ERROR).await {
-                Ok(()) => self.take_error(),
-                Err(error) => Some(error),
-            }
-            .unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+            self.failed().await;
+            self.reason()
         }
+    }
+
+    /// Why it has failed.
+    fn reason(&self) -> io::Error {
+        let told = self.take_error();
+        told.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
     }
 }
 

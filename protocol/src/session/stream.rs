@@ -49,6 +49,8 @@ struct Outgoing {
     finish: Finish,
     /// A write was turned away; the writer waits for an event.
     blocked: bool,
+    /// Somebody waits until everything is sent.
+    flushing: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -190,23 +192,20 @@ impl Stream {
         if self.incoming.finished || !matches!(self.phase, Phase::Open) {
             return Err(GoAwayCode::WrongState);
         }
-        self.incoming.finished = true;
+        // Behind a reset it says nothing.
+        self.incoming.finished = self.reset.is_none();
         Ok(())
     }
 
-    /// Bytes that came before the reset are dropped, as the kernel drops those of a TCP reset.
+    /// What came before the reset is still to be read, as it is from a TCP connection; what was to
+    /// be sent is dropped.
     pub(super) fn reset_from_peer(&mut self, code: ResetCode) {
         self.reset.get_or_insert(code);
-        self.incoming.queue = VecDeque::new();
-        self.incoming.tail = BytesMut::new();
         self.outgoing.queue = VecDeque::new();
         self.outgoing.queued = 0;
     }
 
     pub(super) fn read(&mut self) -> Read {
-        if let Some(code) = self.reset {
-            return Read::Reset(code);
-        }
         let incoming = &mut self.incoming;
         let next = incoming
             .queue
@@ -218,11 +217,15 @@ impl Stream {
             incoming.emptied |= incoming.queue.is_empty() && incoming.tail.is_empty();
             return Read::Data(next);
         }
-        if self.incoming.finished {
-            self.incoming.end_read = true;
-            return Read::End;
+        match self.reset {
+            // The end of a direction comes before the reset, and is told once.
+            Some(code) if !incoming.finished || incoming.end_read => Read::Reset(code),
+            _ if incoming.finished => {
+                incoming.end_read = true;
+                Read::End
+            }
+            _ => Read::Blocked,
         }
-        Read::Blocked
     }
 
     /// Bytes to give back: in halves of the window, so that it costs few frames.
@@ -331,6 +334,28 @@ impl Stream {
         let due = self.outgoing.blocked && room;
         if due {
             self.outgoing.blocked = false;
+        }
+        due
+    }
+
+    /// What waits to be sent, an end counted as a byte.
+    pub(super) fn unsent(&self) -> usize {
+        let end = self.outgoing.finish == Finish::Queued && self.reset.is_none();
+        self.outgoing.queued + usize::from(end)
+    }
+
+    /// As [`unsent`](Self::unsent), for who waits for nothing to be left.
+    pub(super) fn flush(&mut self) -> usize {
+        let unsent = self.unsent();
+        self.outgoing.flushing = unsent > 0;
+        unsent
+    }
+
+    /// Whether who waits for that should hear that nothing is left.
+    pub(super) fn wants_flushed_event(&mut self) -> bool {
+        let due = self.outgoing.flushing && self.unsent() == 0;
+        if due {
+            self.outgoing.flushing = false;
         }
         due
     }

@@ -220,18 +220,69 @@ fn a_reset_ends_both_directions_and_frees_the_stream_at_once() {
     pair.host.session.reset(id, ResetCode::ConnectionReset);
     assert_eq!(pair.host.session.stream_count(), 0);
     pair.settle();
-    assert_eq!(
-        pair.guest.session.read(id),
-        Read::Reset(ResetCode::ConnectionReset)
-    );
-    assert_eq!(
-        pair.guest.session.write(id, Bytes::from_static(b"x")),
-        Write::Reset(ResetCode::ConnectionReset)
-    );
     pair.guest.session.release(id);
     assert_eq!(pair.guest.session.stream_count(), 0);
     // Frames that crossed the reset are ignored, not punished.
     assert_eq!(pair.guest.session.promised(), 0);
+}
+
+#[test]
+fn what_came_before_a_reset_is_read_before_it_and_nothing_can_be_written() {
+    for ends in [false, true] {
+        let mut pair = Pair::new(Limits::default());
+        let id = pair.open();
+        let bytes = Bytes::from_static(b"last words");
+        assert_eq!(pair.host.session.write(id, bytes.clone()), Write::Queued);
+        if ends {
+            pair.host.session.finish(id);
+        }
+        pair.settle();
+        pair.host.session.reset(id, ResetCode::ConnectionReset);
+        pair.settle();
+        let guest = &mut pair.guest.session;
+        let (code, more) = (ResetCode::ConnectionReset, Bytes::from_static(b"x"));
+        assert_eq!(guest.reset_of(id), Some(code));
+        assert_eq!(guest.write(id, more), Write::Reset(code));
+        assert_eq!(guest.read(id), Read::Data(bytes));
+        if ends {
+            assert_eq!(guest.read(id), Read::End);
+        }
+        assert_eq!(guest.read(id), Read::Reset(code));
+        assert_eq!(guest.read(id), Read::Reset(code));
+        guest.release(id);
+        assert_eq!((guest.stream_count(), guest.promised()), (0, 0));
+        assert_eq!(guest.reset_of(id), Some(ResetCode::Cancelled));
+    }
+}
+
+#[test]
+fn who_flushes_first_loses_nothing_by_a_reset() {
+    let limits = Limits {
+        first_window: 16 * 1024,
+        window: 16 * 1024,
+        ..Limits::default()
+    };
+    let mut pair = Pair::new(limits);
+    let id = pair.open();
+    let length = 40 * 1024;
+    let bytes = Bytes::from(vec![7; length]);
+    assert_eq!(pair.host.session.write(id, bytes), Write::Queued);
+    pair.host.session.finish(id);
+    assert_eq!(pair.host.session.flush(id), length + 1);
+    let mut read = 0;
+    while pair.host.session.flush(id) > 0 {
+        pair.settle();
+        let told = events(&mut pair.host.session).contains(&Event::Writable(id));
+        assert_eq!(told, pair.host.session.flush(id) == 0);
+        while let Read::Data(bytes) = pair.guest.session.read(id) {
+            read += bytes.len();
+        }
+    }
+    pair.host.session.reset(id, ResetCode::ConnectionReset);
+    pair.settle();
+    assert_eq!(read, length);
+    let reset = Read::Reset(ResetCode::ConnectionReset);
+    assert_eq!(pair.guest.session.read(id), reset);
 }
 
 #[test]

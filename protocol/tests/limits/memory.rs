@@ -10,9 +10,12 @@ use std::{
     cell::Cell,
 };
 
-use lkc_protocol::session::{Limits, Read};
+use lkc_protocol::{
+    frame::StreamId,
+    session::{Limits, Read},
+};
 
-use crate::peer::{Guest, data, open};
+use crate::peer::{Guest, data, open, reset};
 
 struct Counting;
 
@@ -130,6 +133,40 @@ fn a_stream_that_was_read_keeps_no_memory() {
         while let Read::Data(_) = guest.read(stream) {}
         guest.says();
     }
+    let kept = live().saturating_sub(before);
+    assert!(kept <= BESIDE, "{kept} bytes");
+}
+
+/// What came before a reset may still be read, and is held like any other byte that nobody reads: in
+/// the window of a stream that counts for as long as somebody has it.
+#[test]
+fn resets_do_not_heap_up_what_came_before_them() {
+    let window = 64 * 1024;
+    let limits = Limits {
+        max_streams: 4,
+        first_window: window,
+        window,
+        ..Limits::default()
+    };
+    let mut guest = Guest::new(limits);
+    let before = live();
+    for number in 0..100 {
+        let stream = number * 2 + 1;
+        guest.hear_and_accept(&open(stream, 0)).unwrap();
+        guest.hear(&data(stream, window)).unwrap();
+        guest.hear(&reset(stream)).unwrap();
+        guest.says();
+    }
+    assert_eq!(guest.session.stream_count(), 4);
+    let cost = live() - before;
+    assert!(cost <= 4 * window * PER_BYTE + BESIDE, "{cost} bytes");
+    for number in 0..4 {
+        guest.session.release(StreamId(number * 2 + 1));
+    }
+    assert_eq!(
+        (guest.session.stream_count(), guest.session.promised()),
+        (0, 0)
+    );
     let kept = live().saturating_sub(before);
     assert!(kept <= BESIDE, "{kept} bytes");
 }

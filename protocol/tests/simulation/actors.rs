@@ -23,6 +23,10 @@ pub(crate) struct Handle {
     /// A read or write was turned away and no event has come since.
     pub(crate) blocked_read: bool,
     pub(crate) blocked_write: bool,
+    /// Waits until everything is sent, and has heard nothing since.
+    pub(crate) flushing: bool,
+    /// Writes no more, and resets once everything is sent.
+    parting: Option<ResetCode>,
     /// Does not read until everybody else is done.
     pub(crate) sleeper: bool,
     /// Bytes that it writes of its own accord.
@@ -39,6 +43,8 @@ impl Handle {
             answered: end.opens(id),
             blocked_read: false,
             blocked_write: false,
+            flushing: false,
+            parting: None,
             sleeper: random.once_in(6),
             last_words: random.below(last_words + 1),
             finished: false,
@@ -139,6 +145,24 @@ impl World {
         self.let_go(end, id);
     }
 
+    /// Resets once everything is sent, which is looked at now.
+    pub(crate) fn reset_behind(&mut self, end: End, id: StreamId, code: ResetCode) -> Verdict {
+        let party = self.party(end);
+        let (unsent, expected) = (party.session.flush(id), party.model.expected_unsent(id));
+        check!(
+            unsent == expected,
+            "stream {id}: {unsent} bytes are not sent instead of {expected}"
+        );
+        if let Some(handle) = party.handles.get_mut(&id) {
+            (handle.parting, handle.flushing) = (Some(code), unsent > 0);
+        }
+        self.note(|| format!("  {end:?} parts from {id}: {unsent} bytes are not sent"));
+        if unsent == 0 {
+            self.reset(end, id, code);
+        }
+        Ok(())
+    }
+
     pub(crate) fn release(&mut self, end: End, id: StreamId) {
         self.note(|| format!("  {end:?} releases {id}"));
         let party = self.party(end);
@@ -179,7 +203,8 @@ impl World {
         let Some(side) = model.sides.get(&id) else {
             return true;
         };
-        if !handle.answered || handle.over {
+        let parts = handle.parting.is_some();
+        if !handle.answered || handle.over || (parts && !handle.flushing) {
             return true;
         }
         if side.phase == Phase::Opening && !model.ended {
@@ -187,7 +212,7 @@ impl World {
         }
         let reads = !side.end_read && !handle.blocked_read && (awake || !handle.sleeper);
         let writes = !handle.finished && !handle.blocked_write;
-        reads || writes || (handle.finished && side.end_read)
+        reads || (!parts && (writes || (handle.finished && side.end_read)))
     }
 
     /// A few things that an actor does when it gets its turn.
@@ -214,11 +239,15 @@ impl World {
                 continue;
             }
             let finished = handle.finished;
+            let parting = handle.parting.filter(|_| !handle.flushing);
+            let parts = handle.parting.is_some();
             let side = party.model.sides.get(&id);
             let end_read = side.is_none_or(|side| side.end_read);
-            if handle.over || (finished && end_read) {
+            if let Some(code) = parting {
+                self.reset_behind(end, id, code)?;
+            } else if handle.over || (finished && end_read && !parts) {
                 self.release(end, id);
-            } else if !finished && !blocked_write && (words > 0 || random.once_in(2)) {
+            } else if !finished && !parts && !blocked_write && (words > 0 || random.once_in(2)) {
                 self.speak(end, id, words, random)?;
             } else if !end_read && !blocked_read && !sleeps {
                 let read = self.read(end, id)?;

@@ -192,12 +192,34 @@ impl Model {
         match self.sides.get(&id) {
             None => self.gone_read(),
             Some(side) if side.phase == Phase::Gone => self.gone_read(),
+            // What came before a reset comes first, and its end once.
             Some(side) => match side.reset {
-                Some(code) => Read::Reset(code),
-                None if side.received > side.read => Read::Data(bytes::Bytes::new()),
-                None if side.finished => Read::End,
-                None => Read::Blocked,
+                _ if side.received > side.read => Read::Data(bytes::Bytes::new()),
+                Some(code) if !side.finished || side.end_read => Read::Reset(code),
+                _ if side.finished => Read::End,
+                _ => Read::Blocked,
             },
+        }
+    }
+
+    /// What of a stream is not sent, an end counted as a byte.
+    pub(crate) fn expected_unsent(&self, id: StreamId) -> usize {
+        self.sides.get(&id).map_or(0, |side| {
+            let over = side.phase == Phase::Gone || side.reset.is_some();
+            let end = side.finish && !side.finish_sent;
+            if over {
+                0
+            } else {
+                side.written - side.sent + usize::from(end)
+            }
+        })
+    }
+
+    /// Whether a stream is over, whatever of it is still to be read.
+    pub(crate) fn expected_reset(&self, id: StreamId) -> Option<ResetCode> {
+        match self.sides.get(&id) {
+            Some(side) if side.phase != Phase::Gone => side.reset,
+            _ => Some(self.gone_code()),
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) enum Operation {
     Read(End, usize),
     Finish(End, usize),
     Reset(End, usize, ResetCode),
+    /// Writes no more, and resets once everything is sent.
+    Part(End, usize, ResetCode),
     Release(End, usize),
     Drain(End, usize),
     /// Moves at most so many bytes from an end's session into the carrier.
@@ -54,14 +56,21 @@ type Make = fn(&Mood, End, &mut Random) -> Operation;
 
 impl Mood {
     pub(crate) fn new(random: &mut Random, longest_write: usize, longest_move: usize) -> Self {
-        const WEIGHTS: [(Make, usize); 15] = [
+        const WEIGHTS: [(Make, usize); 16] = [
             (|_, end, _| Operation::Open(end), 8),
             (|_, end, random| Operation::Accept(end, pick(random)), 12),
             (|_, end, random| Operation::Refuse(end, pick(random)), 1),
             (Mood::write, 30),
             (|_, end, random| Operation::Read(end, pick(random)), 40),
             (|_, end, random| Operation::Finish(end, pick(random)), 6),
-            (Mood::reset, 2),
+            (
+                |_, end, random| Operation::Reset(end, pick(random), reset_code(random)),
+                2,
+            ),
+            (
+                |_, end, random| Operation::Part(end, pick(random), reset_code(random)),
+                2,
+            ),
             (|_, end, random| Operation::Release(end, pick(random)), 4),
             (|_, end, random| Operation::Drain(end, pick(random)), 1),
             (Mood::send, 40),
@@ -113,16 +122,6 @@ impl Mood {
         Operation::Write(end, pick(random), random.size(self.longest_write))
     }
 
-    fn reset(&self, end: End, random: &mut Random) -> Operation {
-        let code = random.of(&[
-            ResetCode::Cancelled,
-            ResetCode::ConnectionReset,
-            ResetCode::Failed,
-            ResetCode::Other(4711),
-        ]);
-        Operation::Reset(end, pick(random), code)
-    }
-
     fn send(&self, end: End, random: &mut Random) -> Operation {
         Operation::Send(end, random.size(self.longest_move))
     }
@@ -130,6 +129,15 @@ impl Mood {
     fn receive(&self, end: End, random: &mut Random) -> Operation {
         Operation::Receive(end, random.size(self.longest_move))
     }
+}
+
+fn reset_code(random: &mut Random) -> ResetCode {
+    random.of(&[
+        ResetCode::Cancelled,
+        ResetCode::ConnectionReset,
+        ResetCode::Failed,
+        ResetCode::Other(4711),
+    ])
 }
 
 fn pick(random: &mut Random) -> usize {

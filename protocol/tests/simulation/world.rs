@@ -127,6 +127,11 @@ impl World {
                     self.reset(end, id, code);
                 }
             }
+            Operation::Part(end, pick, code) => {
+                if let Some(id) = self.pick(end, pick, true) {
+                    self.reset_behind(end, id, code)?;
+                }
+            }
             Operation::Release(end, pick) => {
                 if let Some(id) = self.pick(end, pick, true) {
                     self.release(end, id);
@@ -313,6 +318,7 @@ impl World {
                 Event::Writable(id) => {
                     if let Some(handle) = party.handles.get_mut(id) {
                         handle.blocked_write = false;
+                        handle.flushing &= party.model.expected_unsent(*id) > 0;
                     }
                     continue;
                 }
@@ -418,7 +424,7 @@ impl Party {
         self.transmit.len() + self.sealed.len()
     }
 
-    /// A read or a write that would go on was told so.
+    /// A read or a write that would go on was told so, and whoever waits for everything to be sent.
     fn nobody_sleeps_too_long(&self, end: End) -> Verdict {
         use lkc_protocol::session::{Read, Write};
         for (&id, handle) in &self.handles {
@@ -436,6 +442,15 @@ impl Party {
                     "{end:?}: nobody woke the writer of stream {id}: {write:?}"
                 );
             }
+            check!(
+                !handle.flushing || self.model.expected_unsent(id) > 0,
+                "{end:?}: nobody said that all of stream {id} is sent"
+            );
+            let (reset, expected) = (self.session.reset_of(id), self.model.expected_reset(id));
+            check!(
+                reset == expected,
+                "{end:?}: stream {id} is over with {reset:?} instead of {expected:?}"
+            );
         }
         Ok(())
     }

@@ -38,17 +38,6 @@ pub(super) enum Step {
     Wait,
 }
 
-/// What our tunnel does not get right yet: a reset overtakes what was sent before it, and one that
-/// comes while the other end reads nothing waits for it to read.
-const TOLD_YET: &[&str] = &[
-    "sends and resets before that is read",
-    "answers and closes with unread data",
-    "sends, ends and resets before that is read",
-    "resets when nothing it writes is read any more",
-    "closes with unread data when nothing it writes is read any more",
-    "sends and resets before it is accepted",
-];
-
 /// A line of the table: a name and what either end does.
 #[derive(Debug, Clone)]
 pub struct Behaviour {
@@ -85,12 +74,6 @@ impl Behaviour {
     #[must_use]
     pub const fn is_refused(&self) -> bool {
         self.server.is_none()
-    }
-
-    /// Whether our tunnel is known not to get it right yet.
-    #[must_use]
-    pub fn is_told_yet(&self) -> bool {
-        TOLD_YET.iter().any(|told| self.name.ends_with(told))
     }
 
     pub(super) fn client(&self) -> &[Step] {

@@ -116,6 +116,16 @@ const ENDS: &[Line] = &[
 const RESETS: &[Line] = &[
     ("resets at once", &[Reset], &[ReadToEnd]),
     (
+        "sends and resets at once",
+        &[Send(FEW), Reset],
+        &[ReadToEnd],
+    ),
+    (
+        "sends, ends and resets at once",
+        &[Send(FEW), Finish, Reset],
+        &[ReadToEnd],
+    ),
+    (
         "resets an idle connection",
         &[Send(FEW), Wait, Reset],
         &[Read(FEW), Tell, AwaitFailure, TakeFailure, ReadToEnd],

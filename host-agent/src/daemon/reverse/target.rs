@@ -2,9 +2,9 @@
 
 use std::{io, path::Path, time::Duration};
 
-use lkc_protocol::error::RefusalCode;
+use lkc_protocol::{error::RefusalCode, relay};
 use tokio::{
-    net::{TcpStream, UnixStream},
+    net::{TcpStream, UnixStream, lookup_host},
     time::{sleep, timeout},
 };
 
@@ -34,9 +34,7 @@ pub(super) struct Unreached {
 pub(super) async fn connect(target: &HostTarget) -> Result<Connected, Unreached> {
     let connecting = async {
         match target {
-            HostTarget::Tcp { host, port } => TcpStream::connect((host.as_str(), *port))
-                .await
-                .map(Connected::Tcp),
+            HostTarget::Tcp { host, port } => connect_tcp(host, *port).await.map(Connected::Tcp),
             HostTarget::Unix(path) => connect_unix(path).await.map(Connected::Unix),
         }
     };
@@ -50,6 +48,19 @@ pub(super) async fn connect(target: &HostTarget) -> Result<Connected, Unreached>
             ),
         }),
     }
+}
+
+/// Tries the addresses of a name until one answers.
+async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut last = None;
+    for address in lookup_host((host, port)).await? {
+        match relay::connect(address).await {
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => last = Some(error),
+            answered => return answered,
+        }
+    }
+    let no_address = || io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    Err(last.unwrap_or_else(no_address))
 }
 
 /// Waits as a client that may block would while the socket's queue is full, of whose end nothing
