@@ -64,7 +64,7 @@ fn run(options: Options) -> Result<(), Failure> {
         Some(Command::RelayHop) => bare_relay::run(),
         Some(Command::SpliceHop) => splice_relay::run(),
         Some(Command::Backend) => backend_apart::run(),
-        Some(Command::Check) => check::run(),
+        Some(Command::Check { every_split }) => check::run(every_split),
         Some(Command::Profile(wanted)) => profile::run(&wanted),
         None if options.run.list => {
             report::list();

@@ -47,7 +47,11 @@ pub(crate) struct RunOptions {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Move known bytes through each form of our tunnel and compare them
-    Check,
+    Check {
+        /// Also write 64 KiB in two pieces, split at each of the 65,537 places: 4 GiB per form
+        #[arg(long)]
+        every_split: bool,
+    },
     /// Say where one bulk stream's time goes: user and kernel, functions, system calls
     ///
     /// Functions need perf and system calls strace. A release build has no names of its own; build

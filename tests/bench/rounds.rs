@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use lkc_tests::behaviours;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{
@@ -246,7 +247,7 @@ impl Run<'_> {
     }
 
     fn at_once(&mut self, measurement: &Measurement, round: u32) -> Result<(), Failure> {
-        let direct = Expected::of_direct(self.means.interrupt)?;
+        let direct = Expected::of_direct(behaviours::all(), self.means.interrupt)?;
         let means = Means {
             direct: Some(&direct),
             ..self.means

@@ -16,7 +16,7 @@ use lkc_protocol::{
     identity::{Identity, PublicKey},
     link::{self, Driver, Encrypt, Incoming, IncomingRequest, Link, LinkOptions},
     message::{AnyRequest, Dial, DialNetwork, Dialled, HandOver},
-    relay::{Counters, join, relay, reset_tcp},
+    relay::{self, Counters, join, relay, reset_tcp},
     session::Limits,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -168,7 +168,7 @@ async fn connect(request: IncomingRequest, giver: Option<Arc<Giver>>) {
     let Ok(address) = format!("{}:{}", target.host, target.port).parse::<SocketAddr>() else {
         return request.refuse(&Refusal::new(RefusalCode::Invalid, "not an address"));
     };
-    match TcpStream::connect(address).await {
+    match relay::connect(address).await {
         Ok(connection) if let Some(giver) = giver => {
             match giver.give(&connection, address.to_string()) {
                 Ok(answer) => request.answer::<HandOver>(&answer),

@@ -132,6 +132,10 @@ async fn compare(env: &TestEnv) {
     the server sends much to a slow reader, ends, and is answered: client: read 16777216 (d5f2), then more, read nothing, then end; server: read 300 (c6e7), then end
     the client resets at once: client: –; server: read nothing, then reset
     the server resets at once: client: read nothing, then reset; server: –
+    the client sends and resets at once: client: –; server: read 300 (c6e7), then reset
+    the server sends and resets at once: client: read 300 (4d4f), then reset; server: –
+    the client sends, ends and resets at once: client: –; server: read 300 (c6e7), then end
+    the server sends, ends and resets at once: client: read 300 (4d4f), then end; server: –
     the client resets an idle connection: client: –; server: read 300 (c6e7), then more, pending failure: reset, read nothing, then end
     the server resets an idle connection: client: read 300 (4d4f), then more, pending failure: reset, read nothing, then end; server: –
     the client resets after a read: client: read 300 (4d4f), then more; server: read nothing, then reset, write failed: broken pipe

@@ -15,7 +15,7 @@ use lkc_protocol::{
     identity::Identity,
     link::{self, Encrypt, Incoming, Link, RequestError},
     message::{AnyRequest, Dial, DialNetwork, Dialled, HandOver, HandedOver},
-    relay::{Counters, JoinEnd, join, relay, reset_tcp},
+    relay::{Counters, JoinEnd, connect, join, relay, reset_tcp},
 };
 use rustix::{
     cmsg_space,
@@ -86,9 +86,9 @@ impl Pair {
 async fn serve(mut incoming: Incoming, giver: Option<Giver>, target: SocketAddr) {
     let mut relays = JoinSet::new();
     while let Some(request) = incoming.next().await {
-        let connection = match TcpStream::connect(target).await {
+        let connection = match connect(target).await {
             Ok(connection) => connection,
-            // A target may reset before the connection is known to stand.
+            // A target may reset, with no byte sent, before the connection is known to stand.
             Err(error) => {
                 let code = RefusalCode::Unreachable;
                 request.refuse(&Refusal::new(code, error.to_string()));

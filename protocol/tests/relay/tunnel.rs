@@ -14,7 +14,7 @@ use lkc_protocol::{
     identity::Identity,
     link::{self, Driver, Encrypt, Incoming, Link, LinkEnd, LinkOptions},
     message::{AnyRequest, Dial, DialNetwork, Dialled},
-    relay::{Counters, RelayEnd, relay, reset_tcp},
+    relay::{Counters, RelayEnd, connect, relay, reset_tcp},
     session::Limits,
 };
 use tokio::{
@@ -107,7 +107,7 @@ async fn serve_target(
         assert!(matches!(request.request(), AnyRequest::Dial(_)));
         let ended = ended.clone();
         connections.spawn(async move {
-            match TcpStream::connect(target).await {
+            match connect(target).await {
                 Ok(tcp) => {
                     let address = target.to_string();
                     let stream = request.accept::<Dial>(&Dialled { address });

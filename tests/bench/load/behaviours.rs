@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lkc_tests::behaviours::{Behaviour, Difference, Record, all, play};
+use lkc_tests::behaviours::{Behaviour, Difference, Record, play};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -43,7 +43,7 @@ impl Deadlines {
     /// For a build that is not fast, on a machine that does other things.
     pub(crate) const CHECK: Self = Self {
         each: Duration::from_secs(10),
-        all: Duration::from_secs(200),
+        all: Duration::from_secs(600),
     };
 }
 
@@ -51,18 +51,21 @@ impl Deadlines {
 pub(crate) struct Expected(Vec<(Behaviour, Record, Duration)>);
 
 impl Expected {
-    /// Plays every behaviour directly.
+    /// Plays `behaviours` directly.
     ///
     /// # Errors
     /// When there is no listener, or `Interrupted`.
-    pub(crate) fn of_direct(interrupt: &Interrupt) -> Result<Self, Failure> {
+    pub(crate) fn of_direct(
+        behaviours: Vec<Behaviour>,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Failure> {
         runtime()?.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await;
             let listener = listener.map_err(Failure::to("listen"))?;
             let address = listener.local_addr().map_err(Failure::to("listen"))?;
             let nowhere = nowhere().await?;
             let mut played = Vec::new();
-            for behaviour in all() {
+            for behaviour in behaviours {
                 interrupt.check()?;
                 let entry = if behaviour.is_refused() {
                     nowhere
@@ -98,7 +101,7 @@ pub(crate) struct Compared {
     pub(crate) not_played: u32,
 }
 
-/// Plays every behaviour through a tunnel. The backend is gone afterwards.
+/// Plays what was played directly through a tunnel. The backend is gone afterwards.
 ///
 /// # Errors
 /// When there is no listener, or `Interrupted`.

@@ -17,6 +17,9 @@ const BULK: usize = 16 * 1024 * 1024;
 /// The write that is split.
 const SPLIT: usize = 64 * 1024;
 
+/// How many splits are played on one connection where all are.
+const PART: usize = 4096;
+
 /// Every behaviour.
 #[must_use]
 pub fn all() -> Vec<Behaviour> {
@@ -44,13 +47,18 @@ pub fn all() -> Vec<Behaviour> {
 }
 
 /// 64 KiB in two writes, the first of them read before the second is made, for each of the places
-/// where that can be split: 4 GiB on one connection.
+/// where that can be split: 4 GiB in all, on a few connections. `lkc-bench check --every-split`.
 #[must_use]
-pub fn every_split() -> Behaviour {
-    splits(
-        "64 KiB split at every boundary",
-        &(0..=SPLIT).collect::<Vec<_>>(),
-    )
+pub fn every_split() -> Vec<Behaviour> {
+    let places: Vec<_> = (0..=SPLIT).collect();
+    let parts = places.chunks(PART).map(|places| {
+        let (first, last) = (places[0], places[places.len() - 1]);
+        splits(
+            &format!("64 KiB split at each of {first} to {last}"),
+            places,
+        )
+    });
+    parts.collect()
 }
 
 /// A name, what the one does that it is named after, and what the other does; each is once the
@@ -368,7 +376,8 @@ mod tests {
         let all = all();
         let names: BTreeSet<_> = all.iter().map(Behaviour::name).collect();
         assert_eq!(names.len(), all.len());
-        assert_eq!(every_split().client().len(), 4 * (SPLIT + 1) + 2);
+        let steps: usize = every_split().iter().map(|part| part.client().len()).sum();
+        assert_eq!(4 * (SPLIT + 1) + 2 * every_split().len(), steps);
     }
 
     /// Else a difference would say nothing.
