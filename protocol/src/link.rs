@@ -7,12 +7,16 @@
 
 mod driver;
 mod establish;
+#[cfg(feature = "test-util")]
+mod pair;
 mod shared;
 mod stream;
 mod whole;
 
 pub use driver::{Driver, LinkEnd};
 pub use establish::{ConnectError, Encrypt, LinkOptions, Locality, accept, connect};
+#[cfg(feature = "test-util")]
+pub use pair::{Pair, pair};
 pub use shared::{Incoming, IncomingRequest, Link, RequestError};
 pub use stream::{ReadHalf, Stream, StreamError, WriteHalf};
 pub use whole::Whole;

@@ -4,10 +4,8 @@ use std::{io, net::SocketAddr};
 
 use lkc_protocol::{
     error::ResetCode,
-    identity::Identity,
-    link::{self, Encrypt, Incoming, LinkOptions, StreamError},
+    link::{Incoming, Pair, StreamError, pair},
     message::{AnyRequest, Arrived},
-    session,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -31,25 +29,11 @@ struct Bench {
 
 impl Bench {
     async fn new(limits: Limits) -> Self {
-        let (host_end, guest_end) = tokio::io::duplex(64 * 1024);
-        let host = Arc::new(Identity::generate().unwrap());
-        let guest = Arc::new(Identity::generate().unwrap());
-        let (host_key, guest_key) = (host.public_key(), guest.public_key());
-        let (host, guest) = (options(host), options(guest));
-        let authorized = [host_key];
-        let (connected, accepted) = tokio::join!(
-            link::connect(host_end, guest_key, &host),
-            link::accept(guest_end, &authorized, &guest),
-        );
-        let (link, incoming, driver) = connected.unwrap();
-        let (guest_link, requests, guest_driver) = accepted.unwrap();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            driver.run().await;
-        });
-        tasks.spawn(async move {
-            guest_driver.run().await;
-        });
+        let Pair {
+            host: (link, incoming),
+            guest: (guest_link, requests),
+            drivers: mut tasks,
+        } = pair().await.unwrap();
         let guest = tasks.spawn(serve(Listeners::new(guest_link.clone(), limits), requests));
         Self {
             link,
@@ -96,18 +80,6 @@ impl Bench {
         drop(self.incoming);
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         timeout(LIMIT, ended).await.expect("a task is left");
-    }
-}
-
-fn options(identity: Arc<Identity>) -> LinkOptions {
-    LinkOptions {
-        identity,
-        version: "0.1.0".to_owned(),
-        node: "k3s-dev".to_owned(),
-        boot_id: [1; 16],
-        encrypt: Encrypt::Auto,
-        locality: link::Locality::Local,
-        limits: session::Limits::default(),
     }
 }
 

@@ -23,7 +23,7 @@ use rustix::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UnixStream},
+    net::UnixStream,
     sync::mpsc,
     task::JoinSet,
     time::timeout,

@@ -19,7 +19,7 @@ use lkc_protocol::{
 };
 use tokio::{
     io::{AsyncReadExt, DuplexStream, duplex},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::mpsc,
     task::{JoinHandle, JoinSet},
 };

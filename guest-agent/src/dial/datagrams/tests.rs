@@ -1,14 +1,12 @@
 //! A stream of datagrams over a real link, and real sockets behind it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use lkc_protocol::{
     error::ResetCode,
-    identity::Identity,
-    link::{self, Encrypt, Link, LinkOptions},
+    link::{Link, Pair, pair},
     message::{AnyRequest, Dial, DialNetwork, Dialled},
-    session,
 };
 use tokio::{task::JoinSet, time::timeout};
 
@@ -28,25 +26,11 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
-        let (host_end, guest_end) = tokio::io::duplex(64 * 1024);
-        let host = Arc::new(Identity::generate().unwrap());
-        let guest = Arc::new(Identity::generate().unwrap());
-        let (host_key, guest_key) = (host.public_key(), guest.public_key());
-        let (host, guest) = (options(host), options(guest));
-        let authorized = [host_key];
-        let (connected, accepted) = tokio::join!(
-            link::connect(host_end, guest_key, &host),
-            link::accept(guest_end, &authorized, &guest),
-        );
-        let (link, _incoming, driver) = connected.unwrap();
-        let (_guest_link, mut requests, guest_driver) = accepted.unwrap();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            driver.run().await;
-        });
-        tasks.spawn(async move {
-            guest_driver.run().await;
-        });
+        let Pair {
+            host: (link, _),
+            guest: (_, mut requests),
+            drivers: mut tasks,
+        } = pair().await.unwrap();
         tasks.spawn(async move {
             let mut serving = JoinSet::new();
             while let Some(request) = requests.next().await {
@@ -90,18 +74,6 @@ impl Bench {
         self.link.close();
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         timeout(LIMIT, ended).await.expect("a task is left");
-    }
-}
-
-fn options(identity: Arc<Identity>) -> LinkOptions {
-    LinkOptions {
-        identity,
-        version: "0.1.0".to_owned(),
-        node: "k3s-dev".to_owned(),
-        boot_id: [1; 16],
-        encrypt: Encrypt::Auto,
-        locality: link::Locality::Local,
-        limits: session::Limits::default(),
     }
 }
 

@@ -10,11 +10,9 @@ use std::{
 use bytes::Bytes;
 use lkc_protocol::{
     error::{Refusal, RefusalCode},
-    identity::Identity,
-    link::{self, Encrypt, Incoming, Link, LinkOptions},
+    link::{Incoming, Link, Pair, pair},
     message::{AnyRequest, Dial, Dialled},
     relay::{Counters, relay},
-    session::Limits,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -131,24 +129,13 @@ impl Bench {
 
     /// Fills the slot with a new link to a guest of this kind.
     pub(in super::super) async fn link(&mut self, guest: Guest) -> Link {
-        let (host_end, guest_end) = tokio::io::duplex(64 * 1024);
-        let host = Arc::new(Identity::generate().unwrap());
-        let node = Arc::new(Identity::generate().unwrap());
-        let (host_key, node_key) = (host.public_key(), node.public_key());
-        let (host, node) = (options(host), options(node));
-        let authorized = [host_key];
-        let (connected, accepted) = tokio::join!(
-            link::connect(host_end, node_key, &host),
-            link::accept(guest_end, &authorized, &node),
-        );
-        let (link, _incoming, driver) = connected.unwrap();
-        let (_guest_link, incoming, guest_driver) = accepted.unwrap();
-        self.ends.spawn(async move {
-            driver.run().await;
-        });
-        self.ends.spawn(async move {
-            guest_driver.run().await;
-        });
+        let Pair {
+            host: (link, _),
+            guest: (_, incoming),
+            mut drivers,
+        } = pair().await.unwrap();
+        self.ends
+            .spawn(async move { while drivers.join_next().await.is_some() {} });
         self.ends.spawn(serve(incoming, guest));
         self.links += 1;
         let number = self.links;
@@ -211,18 +198,6 @@ fn spec(host_port: u16) -> ForwardSpec {
         host_port,
         guest_host: "127.0.0.1".to_owned(),
         guest_port: 80,
-    }
-}
-
-fn options(identity: Arc<Identity>) -> LinkOptions {
-    LinkOptions {
-        identity,
-        version: "0.1.0".to_owned(),
-        node: "k3s-dev".to_owned(),
-        boot_id: [1; 16],
-        encrypt: Encrypt::Auto,
-        locality: link::Locality::Local,
-        limits: Limits::default(),
     }
 }
 

@@ -11,13 +11,8 @@ use std::{
 use lkc_protocol::{
     error::{Refusal, RefusalCode, ResetCode},
     hello::{Hello, Role},
-    identity::Identity,
-    link::{
-        self, Encrypt, Incoming, IncomingRequest, Link, LinkOptions, RequestError, Stream,
-        StreamError,
-    },
+    link::{Incoming, IncomingRequest, Link, Pair, RequestError, Stream, StreamError, pair},
     message::{AnyRequest, Arrive, Dial, DialNetwork, Info, Listen, Listening, Request, Shutdown},
-    session,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -59,27 +54,13 @@ struct Bench {
 
 impl Bench {
     async fn new(limits: Limits) -> Self {
-        let (host_end, guest_end) = tokio::io::duplex(64 * 1024);
-        let host = Arc::new(Identity::generate().unwrap());
-        let guest = Arc::new(Identity::generate().unwrap());
-        let (host_key, guest_key) = (host.public_key(), guest.public_key());
-        let (host, guest) = (options(host), options(guest));
-        let authorized = [host_key];
-        let (connected, accepted) = tokio::join!(
-            link::connect(host_end, guest_key, &host),
-            link::accept(guest_end, &authorized, &guest),
-        );
-        let (link, incoming, driver) = connected.unwrap();
-        let (guest, asked, guest_driver) = accepted.unwrap();
+        let Pair {
+            host: (link, incoming),
+            guest: (guest, asked),
+            drivers: mut tasks,
+        } = pair().await.unwrap();
         let denied = Arc::new(AtomicU64::new(0));
         let arrivals = Arrivals::new(limits, Arc::clone(&denied));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            driver.run().await;
-        });
-        tasks.spawn(async move {
-            guest_driver.run().await;
-        });
         let serving = Arc::clone(&arrivals);
         tasks.spawn(async move { serving.serve(incoming).await });
         let (events, reports) = mpsc::channel(16);
@@ -161,18 +142,6 @@ impl Bench {
         self.active.link.close();
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         timeout(LIMIT, ended).await.expect("a task is left");
-    }
-}
-
-fn options(identity: Arc<Identity>) -> LinkOptions {
-    LinkOptions {
-        identity,
-        version: "0.1.0".to_owned(),
-        node: "k3s-dev".to_owned(),
-        boot_id: [1; 16],
-        encrypt: Encrypt::Auto,
-        locality: link::Locality::Local,
-        limits: session::Limits::default(),
     }
 }
 
