@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Write},
+    pin::pin,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -11,6 +12,7 @@ use std::{
 use lkc_protocol::{
     link::{self, Encrypt, LinkOptions, Locality},
     message::{ApplyNetwork, NetworkApplied, RungState},
+    relay::{self, RelayTarget, StdioError},
     session::Limits,
 };
 use thiserror::Error;
@@ -62,6 +64,9 @@ pub enum AgentError {
         /// Why.
         source: io::Error,
     },
+    /// Standard input and output are joined with nothing any more.
+    #[error(transparent)]
+    Relay(#[from] StdioError),
     /// A task of ours ended that never should.
     #[error("a part of the agent ended: {0}")]
     Defect(String),
@@ -82,6 +87,14 @@ pub fn run(cli: Cli) -> Result<ExitCode, AgentError> {
                     source,
                 })?;
             runtime.block_on(serve(args)).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Stdio(args) => {
+            relay::stdio(&RelayTarget::Unix(args.socket))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Relay(args) => {
+            relay::stdio(&args.target)?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Identity(args) => {
             let keys = args.load()?;
@@ -223,18 +236,21 @@ struct Gate {
 impl Gate {
     async fn run(self, listener: Listener) {
         let mut links = JoinSet::new();
+        let mut accepting = pin!(listener.accept());
         loop {
-            tokio::select! {
+            let accepted = tokio::select! {
                 () = self.cancel.cancelled() => break,
-                Some(_) = links.join_next() => {}
-                accepted = listener.accept() => match accepted {
-                    Ok(accepted) => self.admit(accepted, &mut links),
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a carrier");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+                Some(_) = links.join_next() => continue,
+                accepted = &mut accepting => accepted,
+            };
+            match accepted {
+                Ok(accepted) => self.admit(accepted, &mut links),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a carrier");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
+            accepting.set(listener.accept());
         }
         while links.join_next().await.is_some() {}
     }
@@ -272,7 +288,8 @@ impl Gate {
                         encrypted = link.is_encrypted(),
                         "link up"
                     );
-                    let guest = guest.of_link(accepted.offered.bind(&link));
+                    let giver = accepted.offered.and_then(|offered| offered.bind(&link));
+                    let guest = guest.of_link(giver);
                     let end = host_link::serve(link, incoming, driver, guest, cancel).await;
                     tracing::info!(%end, "link down");
                 }

@@ -6,15 +6,17 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    str::FromStr,
     sync::Arc,
 };
 
 use clap::{Args, Parser, Subcommand};
-use lkc_protocol::identity::{Identity, IdentityError, PublicKey};
+use lkc_protocol::{
+    identity::{Identity, IdentityError, PublicKey},
+    relay::RelayTarget,
+};
 use thiserror::Error;
 
-use crate::k3s::unit::Unit;
+use crate::{k3s::unit::Unit, listen::ListenAddress};
 
 /// Largest identity or key file in bytes; an honest one has some hundred.
 const MAX_KEY_FILE: u64 = 64 * 1024;
@@ -42,12 +44,16 @@ pub enum Command {
     Run(RunArgs),
     /// Print this guest's key fingerprint and the hosts it lets in
     Identity(IdentityArgs),
+    /// Join standard input and output with the agent: the end of a carrier that is a command
+    Stdio(StdioArgs),
+    /// Join standard input and output with a socket: a hop of a carrier
+    Relay(RelayArgs),
 }
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Where to listen for the host: unix:PATH
+    /// Where to listen for the host: unix:PATH, vsock:PORT, serial:PATH or, for all who reach it, tcp:ADDRESS:PORT; may be repeated
     #[arg(
         long,
         value_name = "CARRIER",
@@ -89,6 +95,22 @@ impl RunArgs {
     }
 }
 
+/// Arguments of `stdio`.
+#[derive(Debug, Args)]
+pub struct StdioArgs {
+    /// The agent's socket
+    #[arg(long, value_name = "PATH", default_value = "/run/lkc/agent.sock")]
+    pub socket: PathBuf,
+}
+
+/// Arguments of `relay`.
+#[derive(Debug, Args)]
+pub struct RelayArgs {
+    /// Where to: unix:PATH, tcp:HOST:PORT or vsock:CID:PORT
+    #[arg(value_name = "TARGET")]
+    pub target: RelayTarget,
+}
+
 /// Where the keys are.
 #[derive(Debug, Args)]
 pub struct IdentityArgs {
@@ -103,24 +125,6 @@ pub struct IdentityArgs {
     /// Where systemd puts credentials
     #[arg(long, env = "CREDENTIALS_DIRECTORY", hide = true, value_name = "DIR")]
     pub credentials_dir: Option<PathBuf>,
-}
-
-/// Where the agent listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenAddress {
-    /// A unix socket of mode 0600.
-    Unix(PathBuf),
-}
-
-impl FromStr for ListenAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            Some(("unix", path)) if path.starts_with('/') => Ok(Self::Unix(PathBuf::from(path))),
-            _ => Err("listen on unix:/absolute/path".to_owned()),
-        }
-    }
 }
 
 /// The keys, read and checked.
@@ -299,16 +303,5 @@ mod tests {
             args(dir.path()).load(),
             Err(ConfigError::Read { .. })
         ));
-    }
-
-    #[test]
-    fn carriers_to_listen_on() {
-        assert_eq!(
-            "unix:/run/a.sock".parse(),
-            Ok(ListenAddress::Unix("/run/a.sock".into()))
-        );
-        for text in ["unix:a.sock", "tcp:0.0.0.0:1", "", "/run/a.sock"] {
-            assert!(text.parse::<ListenAddress>().is_err(), "{text}");
-        }
     }
 }

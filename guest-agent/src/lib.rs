@@ -63,7 +63,7 @@ pub fn main() -> ExitCode {
 fn log_to(cli: &Cli) {
     let path = match &cli.command {
         Command::Run(args) => args.log_path(),
-        Command::Identity(_) => None,
+        Command::Identity(_) | Command::Stdio(_) | Command::Relay(_) => None,
     };
     let file = path.and_then(|path| {
         // The rotation is a courtesy; the log goes on without it.

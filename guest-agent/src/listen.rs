@@ -1,21 +1,21 @@
 //! Where hosts come in. One listener per carrier; what it accepts is only a carrier, the
 //! handshake decides who is behind it.
 
-use std::{
-    fs, io,
-    os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
-    path::{Path, PathBuf},
-};
+mod address;
+mod serial;
+mod tcp;
+mod unix;
+mod vsock;
+
+use std::{io, path::PathBuf};
 
 use lkc_protocol::{
-    handover::{self, HandoverCarrier, Offered},
-    link::Locality,
+    handover::Offered,
+    link::{AnyCarrier, Duplex, Locality},
 };
-use nix::unistd::geteuid;
 use thiserror::Error;
-use tokio::net::UnixListener;
 
-use crate::config::ListenAddress;
+pub use address::ListenAddress;
 
 /// Why a listener cannot be bound.
 #[derive(Debug, Error)]
@@ -27,10 +27,10 @@ pub enum ListenError {
     #[error("{} exists and is no socket: remove it or listen elsewhere", .0.display())]
     NotASocket(PathBuf),
     /// The operating system says no.
-    #[error("cannot listen on {}", path.display())]
+    #[error("cannot listen on {address}")]
     Io {
         /// Where.
-        path: PathBuf,
+        address: ListenAddress,
         /// Why.
         source: io::Error,
     },
@@ -38,117 +38,74 @@ pub enum ListenError {
 
 /// A bound listener.
 #[derive(Debug)]
-pub enum Listener {
-    /// A unix socket.
-    Unix(UnixListener),
+pub struct Listener(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Unix(unix::Listener),
+    Vsock(vsock::Listener),
+    Tcp(tcp::Listener),
+    Serial(serial::Line),
 }
 
 /// What a listener accepted.
 #[derive(Debug)]
 pub struct Accepted {
     /// The carrier.
-    pub carrier: HandoverCarrier,
+    pub carrier: AnyCarrier,
     /// What connections are handed over with to a host under the same kernel.
-    pub offered: Offered,
+    pub offered: Option<Offered>,
     /// Whether only the kernel and the hypervisor stand between its ends.
     pub locality: Locality,
     /// Who connects, for the log.
     pub peer: String,
 }
 
+impl Accepted {
+    fn without_descriptors(
+        carrier: impl Duplex + 'static,
+        locality: Locality,
+        peer: impl Into<String>,
+    ) -> Self {
+        Self {
+            carrier: Box::new(carrier),
+            offered: None,
+            locality,
+            peer: peer.into(),
+        }
+    }
+}
+
 impl Listener {
-    /// Binds `address`, replacing a socket that nobody answers on.
+    /// Binds `address`, replacing a unix socket that nobody answers on.
     ///
     /// # Errors
     /// See [`ListenError`].
     pub fn bind(address: &ListenAddress) -> Result<Self, ListenError> {
-        let ListenAddress::Unix(path) = address;
-        bind_unix(path).map(Self::Unix)
+        let kind = match address {
+            ListenAddress::Unix(path) => Kind::Unix(unix::Listener::bind(path)?),
+            ListenAddress::Vsock(port) => {
+                Kind::Vsock(vsock::Listener::bind(*port).map_err(address.failed())?)
+            }
+            ListenAddress::Tcp(at) => {
+                Kind::Tcp(tcp::Listener::bind(*at).map_err(address.failed())?)
+            }
+            ListenAddress::Serial(path) => Kind::Serial(serial::Line::new(path)),
+        };
+        Ok(Self(kind))
     }
 
-    /// The next carrier. A peer of a foreign user is turned away here already.
+    /// The next carrier. A peer that cannot be a host is turned away here already. What was begun
+    /// is lost when the future is dropped: keep it until it is ready.
     ///
     /// # Errors
     /// What the system says; transient errors among them, so back off and go on.
     pub async fn accept(&self) -> io::Result<Accepted> {
-        let Self::Unix(listener) = self;
-        loop {
-            let (carrier, _) = listener.accept().await?;
-            let uid = carrier.peer_cred()?.uid();
-            if uid == 0 || uid == geteuid().as_raw() {
-                let (carrier, offered) = handover::offer(carrier)?;
-                return Ok(Accepted {
-                    carrier,
-                    offered,
-                    locality: Locality::Local,
-                    peer: format!("uid {uid}"),
-                });
-            }
-            tracing::warn!(uid, "turned away a peer of another user");
+        match &self.0 {
+            Kind::Unix(listener) => listener.accept().await,
+            Kind::Vsock(listener) => listener.accept().await,
+            Kind::Tcp(listener) => listener.accept().await,
+            Kind::Serial(line) => line.accept().await,
         }
-    }
-}
-
-fn bind_unix(path: &Path) -> Result<UnixListener, ListenError> {
-    let failed = |source| ListenError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    if let Some(dir) = path.parent() {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(failed)?;
-    }
-    match fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(ListenError::NotASocket(path.to_owned()));
-        }
-        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-            return Err(ListenError::InUse(path.to_owned()));
-        }
-        Ok(_) => fs::remove_file(path).map_err(failed)?,
-        Err(_) => {}
-    }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    Ok(listener)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("deep/agent.sock");
-        let address = ListenAddress::Unix(path.clone());
-        let listener = Listener::bind(&address).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        assert!(matches!(
-            Listener::bind(&address),
-            Err(ListenError::InUse(_))
-        ));
-        drop(listener);
-        let listener = Listener::bind(&address).unwrap();
-        let (client, accepted) =
-            tokio::join!(tokio::net::UnixStream::connect(&path), listener.accept());
-        client.unwrap();
-        assert!(matches!(accepted.unwrap().locality, Locality::Local));
-    }
-
-    #[tokio::test]
-    async fn a_file_in_the_way_is_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("agent.sock");
-        fs::write(&path, "precious").unwrap();
-        let error = Listener::bind(&ListenAddress::Unix(path.clone())).unwrap_err();
-        assert!(matches!(error, ListenError::NotASocket(_)));
-        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 }

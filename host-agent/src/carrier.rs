@@ -5,12 +5,12 @@
 
 mod error;
 mod exec;
+mod hop;
 mod hybrid;
 mod parse;
 mod route;
 mod serial;
 pub mod ssh;
-mod stream;
 mod tcp;
 mod unix;
 #[cfg(target_os = "linux")]
@@ -22,13 +22,17 @@ mod words;
 
 use std::path::PathBuf;
 
-use lkc_protocol::{handover::Expected, link::Locality};
+use lkc_protocol::{
+    handover::Expected,
+    link::{AnyCarrier, Duplex, Locality},
+};
 use serde::{Deserialize, Serialize};
 
 pub use error::{CarrierError, ConnectFailure};
+pub(crate) use hop::check as check_hops;
+pub use hop::{Hop, HopParseError};
 pub use parse::CarrierParseError;
-pub use route::{Hop, Route};
-pub use stream::CarrierStream;
+pub use route::Route;
 
 /// Where the other end of a carrier is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,6 +72,9 @@ pub enum Carrier {
     Ssh(ssh::Target),
 }
 
+/// The bytes of a connected carrier.
+pub type CarrierStream = AnyCarrier;
+
 /// A connected carrier.
 #[derive(Debug)]
 pub struct ConnectedCarrier {
@@ -82,16 +89,16 @@ pub struct ConnectedCarrier {
 
 impl ConnectedCarrier {
     /// Bytes that others may see on their way.
-    fn remote(stream: CarrierStream) -> Self {
+    fn remote(stream: impl Duplex + 'static) -> Self {
         Self {
-            stream,
+            stream: Box::new(stream),
             expected: None,
             locality: Locality::Remote,
         }
     }
 
     /// Bytes that pass the kernel and a hypervisor.
-    fn local(stream: CarrierStream) -> Self {
+    fn local(stream: impl Duplex + 'static) -> Self {
         Self {
             locality: Locality::Local,
             ..Self::remote(stream)

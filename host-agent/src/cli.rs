@@ -9,7 +9,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
-use lkc_protocol::message::Cni;
+use lkc_protocol::{message::Cni, relay::RelayTarget};
 
 use crate::{
     config::{ClusterName, Encrypt, Overrides, duration},
@@ -120,7 +120,10 @@ pub enum Command {
     Kubectl(Kubectl),
     Forward(Forward),
     Logs(Logs),
+    Doctor(Doctor),
+    Identity(Identity),
     Daemon(Daemon),
+    Relay(Relay),
     Completions(Completions),
     Version(Version),
 }
@@ -170,6 +173,15 @@ pub struct Up {
     /// Address of the node, with or without prefix length: 192.100.0.10/24
     #[arg(long, value_name = "ADDRESS", value_parser = parse_address, conflicts_with = "all")]
     pub address: Option<String>,
+    /// Reach a machine that is there already over this carrier: vsock:CID:PORT, hybrid:PATH:PORT, unix:PATH, tcp:HOST:PORT, ssh:[USER@]HOST[:PORT], exec:COMMAND or serial:PATH; may be repeated, the first that leads to the guest is used
+    #[arg(long, value_name = "CARRIER", conflicts_with = "all")]
+    pub carrier: Vec<String>,
+    /// Reach the carriers from behind this hop: ssh:[USER@]HOST[:PORT], or exec:COMMAND, which runs the command behind it; may be repeated, from this host on
+    #[arg(long, value_name = "HOP", conflicts_with = "all")]
+    pub via: Vec<String>,
+    /// Key of the guest in a machine that is there already, as `lkc-guest identity` prints it
+    #[arg(long, value_name = "KEY", conflicts_with = "all")]
+    pub guest_key: Option<String>,
     /// Who provides the pod network: k3s' own flannel, or nobody until you install one
     #[arg(long, value_name = "CNI", value_parser = parse_cni)]
     pub cni: Option<Cni>,
@@ -210,6 +222,9 @@ impl Up {
         Overrides {
             index: self.index.map(i64::from),
             address: self.address.clone(),
+            carriers: self.carrier.clone(),
+            via: self.via.clone(),
+            guest_key: self.guest_key.clone(),
             cni: self.cni.map(|cni| cni.to_string()),
             encrypt: self.encrypt.then(|| Encrypt::Always.to_string()),
             k3s_binary: self.k3s.clone(),
@@ -420,6 +435,50 @@ pub enum Source {
     Daemon,
     /// What the machine itself printed
     Machine,
+}
+
+/// Try each way to a cluster's agent and tell how far it gets
+///
+/// Every carrier of the machine is tried on its own, from this process and beside the daemon: resolve,
+/// connect, preface (an agent answers), TLS (with the right keys), hello (of a version that works
+/// together). Exit code 0 when one of them leads to a link, else that of the failure. A serial line
+/// has one user at a time, so that it cannot be tried while the daemon uses it.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  lkc-host doctor
+  lkc-host doctor k3s-far --output json")]
+pub struct Doctor {
+    #[command(flatten)]
+    pub which: Which,
+}
+
+/// Show the keys of a cluster's two ends and their fingerprints
+///
+/// The guest lets in the hosts whose keys its `lkc.authorized_hosts` lists; this host talks to the
+/// guest with the key shown here alone. `lkc-guest identity` shows the same in the guest.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  lkc-host identity
+  lkc-host identity k3s-far --output json")]
+pub struct Identity {
+    #[command(flatten)]
+    pub which: Which,
+}
+
+/// Join standard input and output with a socket: a hop of a carrier
+///
+/// What `via` runs on a hop that has lkc-host. Ends when either side does.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  lkc-host relay vsock:52:5000
+  lkc-host relay unix:/run/vm.sock")]
+pub struct Relay {
+    /// Where to: unix:PATH, tcp:HOST:PORT or vsock:CID:PORT
+    #[arg(value_name = "TARGET")]
+    pub target: RelayTarget,
 }
 
 /// Look after the background daemon

@@ -5,14 +5,17 @@ mod context;
 mod conversation;
 mod daemon;
 mod delete;
+mod doctor;
 mod down;
 mod file_log;
 mod follow;
 mod forward;
+mod identity;
 mod kubeconfig;
 mod kubectl;
 mod logs;
 mod own_kubeconfig;
+mod relay;
 mod remembered;
 mod restart;
 mod status;
@@ -49,6 +52,15 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     }
     let output = Output::new(&cli.global);
     output.install_log(cli.global.verbose);
+    if let Command::Relay(args) = &cli.command {
+        return match relay::run(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                output.error(&error);
+                ExitCode::from(error.kind.exit_code())
+            }
+        };
+    }
     match run_until_signal(&cli, &output) {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::Exit(code)) => ExitCode::from(code),
@@ -109,6 +121,10 @@ async fn run(cli: &Cli, output: &Output) -> Result<End, CommandError> {
         Command::Forward(args) => forward::run(context, args).await,
         Command::Logs(args) => logs::run(context, args).await,
         Command::Daemon(args) => daemon::ask(context, args.command.as_ref()).await,
+        Command::Doctor(args) => doctor::run(context, args).await,
+        Command::Identity(args) => identity::run(context, args),
+        // Answered before anything was begun: it blocks.
+        Command::Relay(args) => relay::run(args).map(|()| End::Done),
         Command::Completions(args) => completions::run(context, args),
         Command::Version(_) => version::run(context).await,
     }

@@ -32,7 +32,7 @@ use std::{
 pub use self::{
     cluster::{
         ClusterName, ClusterSpec, Driver, Encrypt, ForwardProtocol, ForwardSpec, K3sSpec,
-        MacAddress,
+        MacAddress, Reach,
     },
     collision::{Claim, Collision, check_against},
     decide::LARGEST_INDEX,

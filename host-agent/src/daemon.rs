@@ -8,6 +8,7 @@
 //!
 //! Deliberately absent: the command line, the terminal, and anything that prints.
 
+mod examine;
 mod forwarder;
 mod guest_link;
 mod guest_tasks;
@@ -31,15 +32,18 @@ use std::{
     os::{fd::AsFd, unix::fs::FileTypeExt},
 };
 
+use lkc_protocol::identity::PublicKey;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+pub use examine::{CarrierCheck, Stage, examine};
 pub use guest_link::{ActiveLink, LinkSlot};
 pub use handle::{Handle, Views};
 
 use crate::{
-    control::server::Server,
+    config::ClusterName,
+    control::{Failure, server::Server},
     error::{CommandError, Kind},
     paths::{Paths, private},
 };
@@ -48,6 +52,18 @@ use shell::Shell;
 /// What the daemon writes to a pipe on its standard output once it takes requests and every
 /// listener of a cluster that runs is bound.
 pub const READY: u8 = b'\n';
+
+/// The public keys of a cluster: this host's, made now if there is none yet, and its guest's, once
+/// known.
+///
+/// # Errors
+/// The files of the cluster cannot be read or made.
+pub fn public_keys(
+    paths: &Paths,
+    cluster: &ClusterName,
+) -> Result<(PublicKey, Option<PublicKey>), Failure> {
+    provision::public_keys(paths, cluster).map_err(|error| error.to_failure())
+}
 
 /// Runs the daemon in this process until it is told to stop or has been idle for long.
 ///

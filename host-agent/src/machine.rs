@@ -5,6 +5,7 @@
 //! state directory, so nothing here is needed to keep one running.
 
 mod error;
+pub mod existing;
 #[cfg(target_os = "linux")]
 pub mod sandbox;
 #[cfg(not(target_os = "linux"))]
@@ -42,6 +43,8 @@ pub enum Driver {
     /// Linux namespaces on this host.
     #[default]
     Sandbox,
+    /// A machine that somebody else made and runs.
+    Existing,
 }
 
 /// Everything a driver needs to know to make a machine.
@@ -58,6 +61,8 @@ pub struct MachineSpec {
     /// What does not survive a stop: the agent's socket. Short, because a socket's path must be.
     pub runtime_dir: PathBuf,
     pub programs: Programs,
+    /// How a machine that is there already is reached, the best first; others know it themselves.
+    pub carriers: Vec<Route>,
     /// Files placed below [`GUEST_CONFIG_DIR`] at each start.
     pub files: Vec<GuestFile>,
     pub agent_args: Vec<String>,
@@ -124,6 +129,7 @@ impl fmt::Display for MachineExit {
 #[derive(Debug)]
 pub enum Machine {
     Sandbox(sandbox::Sandbox),
+    Existing(existing::Existing),
 }
 
 /// Makes the machine and starts its agent, or adopts the one that runs already.
@@ -133,6 +139,7 @@ pub enum Machine {
 pub async fn start(spec: &MachineSpec) -> Result<Machine, MachineError> {
     match spec.driver {
         Driver::Sandbox => sandbox::start(spec).await.map(Machine::Sandbox),
+        Driver::Existing => existing::start(spec).map(Machine::Existing),
     }
 }
 
@@ -143,6 +150,7 @@ pub async fn start(spec: &MachineSpec) -> Result<Machine, MachineError> {
 pub async fn find(spec: &MachineSpec) -> Result<Option<Machine>, MachineError> {
     match spec.driver {
         Driver::Sandbox => Ok(sandbox::find(spec).await?.map(Machine::Sandbox)),
+        Driver::Existing => Ok(existing::find(spec)?.map(Machine::Existing)),
     }
 }
 
@@ -162,6 +170,7 @@ pub fn log_path(state_dir: &Path) -> PathBuf {
 pub async fn delete(spec: &MachineSpec) -> Result<(), MachineError> {
     match spec.driver {
         Driver::Sandbox => sandbox::delete(spec).await,
+        Driver::Existing => existing::delete(spec),
     }
 }
 
@@ -176,6 +185,7 @@ impl Machine {
             Self::Sandbox(sandbox) => {
                 vec![Carrier::Unix(sandbox.agent_socket().to_owned()).into()]
             }
+            Self::Existing(existing) => existing.carriers(),
         }
     }
 
@@ -183,13 +193,22 @@ impl Machine {
     pub fn description(&self) -> String {
         match self {
             Self::Sandbox(sandbox) => sandbox.description(),
+            Self::Existing(_) => "existing".to_owned(),
         }
     }
 
-    /// Pid on the host of the machine's first process.
+    /// Whether the guest ends with the machine, so that it may be asked to end first. One that
+    /// somebody else runs goes on.
+    #[must_use]
+    pub const fn stops_guest(&self) -> bool {
+        !matches!(self, Self::Existing(_))
+    }
+
+    /// Pid on the host of the machine's first process; 0 when it has none here.
     pub fn pid(&self) -> i32 {
         match self {
             Self::Sandbox(sandbox) => sandbox.pid(),
+            Self::Existing(_) => 0,
         }
     }
 
@@ -197,6 +216,7 @@ impl Machine {
     pub fn log_path(&self) -> &Path {
         match self {
             Self::Sandbox(sandbox) => sandbox.log_path(),
+            Self::Existing(existing) => existing.log_path(),
         }
     }
 
@@ -205,6 +225,7 @@ impl Machine {
     pub fn is_outdated(&self) -> bool {
         match self {
             Self::Sandbox(sandbox) => sandbox.is_outdated(),
+            Self::Existing(existing) => existing.is_outdated(),
         }
     }
 
@@ -215,6 +236,7 @@ impl Machine {
     pub async fn exited(&self) -> Result<MachineExit, MachineError> {
         match self {
             Self::Sandbox(sandbox) => sandbox.exited().await,
+            Self::Existing(existing) => Ok(existing.exited().await),
         }
     }
 
@@ -225,6 +247,7 @@ impl Machine {
     pub async fn stop(&self, grace: Duration) -> Result<(), MachineError> {
         match self {
             Self::Sandbox(sandbox) => sandbox.stop(grace).await,
+            Self::Existing(existing) => existing.stop(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Results go to stdout, talk to stderr. What is said is made by pure functions of a status or an
 //! error (`steps`, `closing`, `table`, `report`); this file decides where it goes, `progress` when.
 
+mod carriers;
 mod closing;
 mod events;
 mod forwards;
@@ -34,6 +35,7 @@ use crate::{
 use events::Event;
 use report::{ErrorDocument, ErrorObject};
 
+pub use carriers::carrier_table;
 pub use closing::{Closing, closing, next_without_cni};
 pub use forwards::{check_table, forward_table};
 pub use paint::Paint;

@@ -9,6 +9,7 @@ use ring::{
     signature::{Ed25519KeyPair, KeyPair},
 };
 use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// DER in front of the 32 bytes of an Ed25519 key in a `SubjectPublicKeyInfo` (RFC 8410 §4).
@@ -111,7 +112,8 @@ impl fmt::Debug for Identity {
 }
 
 /// The public half of an [`Identity`]. As text: `ed25519:` and 32 bytes of base64.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct PublicKey([u8; 32]);
 
 impl PublicKey {
@@ -146,6 +148,20 @@ impl fmt::Display for PublicKey {
 impl fmt::Debug for PublicKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl TryFrom<String> for PublicKey {
+    type Error = IdentityError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<PublicKey> for String {
+    fn from(key: PublicKey) -> Self {
+        key.to_string()
     }
 }
 

@@ -6,6 +6,7 @@
 //! across an await. Who waits for a stream leaves a waker, which the driver wakes on its event.
 
 mod driver;
+mod duplex;
 mod establish;
 #[cfg(feature = "test-util")]
 mod pair;
@@ -14,6 +15,7 @@ mod stream;
 mod whole;
 
 pub use driver::{Driver, LinkEnd};
+pub use duplex::{AnyCarrier, Duplex};
 pub use establish::{ConnectError, Encrypt, LinkOptions, Locality, accept, connect};
 #[cfg(feature = "test-util")]
 pub use pair::{Pair, pair};

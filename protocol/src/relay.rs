@@ -14,6 +14,7 @@ mod splice;
 #[cfg(not(target_os = "linux"))]
 #[path = "relay/splice_elsewhere.rs"]
 mod splice;
+mod stdio;
 
 use std::{
     fmt, io,
@@ -26,6 +27,7 @@ use tokio::{io::Interest, net::TcpStream};
 pub use connect::connect;
 pub use join::join;
 pub use socket::Socket;
+pub use stdio::{RelayTarget, RelayTargetError, StdioError, stdio};
 
 use crate::{
     error::ResetCode,

@@ -4,7 +4,7 @@ use std::{error::Error, io};
 
 use thiserror::Error;
 
-use super::{Route, ssh::SshError};
+use super::{Carrier, Route, ssh::SshError};
 use crate::{error::Kind, sanitize};
 
 /// Why there is no carrier, and which.
@@ -19,10 +19,14 @@ pub struct CarrierError {
 
 impl CarrierError {
     /// Whether nobody listens there, which is how it is until the agent has started, and asking
-    /// again costs nothing.
+    /// again costs nothing: over a network, or by a command, it does.
     #[must_use]
     pub const fn is_absent(&self) -> bool {
-        self.route.via.is_empty() && self.source.is_absent()
+        let is_near = matches!(
+            self.route.carrier,
+            Carrier::Vsock { .. } | Carrier::Hybrid { .. } | Carrier::Unix(_) | Carrier::Serial(_)
+        );
+        is_near && self.route.via.is_empty() && self.source.is_absent()
     }
 }
 
@@ -106,10 +110,19 @@ impl ConnectFailure {
     /// What the user can do about it.
     #[must_use]
     pub fn hints(&self) -> Vec<String> {
-        match self {
-            Self::Ssh(error) => error.hints(),
-            _ => Vec::new(),
-        }
+        let hint = match self {
+            Self::Ssh(error) => return error.hints(),
+            Self::Absent(_) => "look whether the machine runs and lkc-guest in it listens there",
+            Self::Resolve { .. } => "look for a mistake in the name, or write an address",
+            Self::Answer(_) => {
+                "this socket belongs to something else, or the machine has no such port"
+            }
+            Self::Silent { .. } => "look whether the machine runs and its network is up",
+            Self::Program { .. } => "install the program, or write its path",
+            Self::System(_) => "look whether you may use it",
+            Self::Unsupported(_) => "use another carrier",
+        };
+        vec![hint.to_owned()]
     }
 }
 

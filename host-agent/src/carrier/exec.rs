@@ -21,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{CarrierStream, ConnectFailure, ConnectedCarrier};
+use super::{ConnectFailure, ConnectedCarrier};
 use crate::sanitize;
 
 /// Bytes of standard error that are kept, the last ones.
@@ -36,7 +36,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// # Errors
 /// The program is not there or cannot be run.
 pub(super) fn connect(command: &[String]) -> Result<ConnectedCarrier, ConnectFailure> {
-    start(command).map(|running| ConnectedCarrier::remote(CarrierStream::bytes(running)))
+    start(command).map(ConnectedCarrier::remote)
 }
 
 fn start(command: &[String]) -> Result<Running, ConnectFailure> {

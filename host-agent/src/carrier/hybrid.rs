@@ -3,12 +3,12 @@
 use std::{io, path::Path, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::UnixStream,
     time::timeout,
 };
 
-use super::{CarrierStream, ConnectFailure, ConnectedCarrier};
+use super::{ConnectFailure, ConnectedCarrier};
 
 /// How long the monitor may take to answer: a guest under software emulation needs some tens of
 /// milliseconds, Firecracker itself gives up after two seconds.
@@ -26,19 +26,28 @@ pub(super) async fn connect(path: &Path, port: u32) -> Result<ConnectedCarrier, 
     let mut stream = UnixStream::connect(path)
         .await
         .map_err(ConnectFailure::of_socket)?;
-    match timeout(ANSWER_DEADLINE, ask(&mut stream, port)).await {
-        Ok(answered) => answered?,
-        Err(_) => {
-            return Err(ConnectFailure::Silent {
-                what: "the virtual machine monitor",
-                seconds: ANSWER_DEADLINE.as_secs(),
-            });
-        }
-    }
-    Ok(ConnectedCarrier::local(CarrierStream::bytes(stream)))
+    open(&mut stream, port).await?;
+    Ok(ConnectedCarrier::local(stream))
 }
 
-async fn ask(stream: &mut UnixStream, port: u32) -> Result<(), ConnectFailure> {
+/// Asks the monitor at the other end of `stream` for `port`.
+pub(super) async fn open(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    port: u32,
+) -> Result<(), ConnectFailure> {
+    match timeout(ANSWER_DEADLINE, ask(stream, port)).await {
+        Ok(answered) => answered,
+        Err(_) => Err(ConnectFailure::Silent {
+            what: "the virtual machine monitor",
+            seconds: ANSWER_DEADLINE.as_secs(),
+        }),
+    }
+}
+
+async fn ask(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    port: u32,
+) -> Result<(), ConnectFailure> {
     let question = format!("CONNECT {port}\n");
     if let Err(error) = stream.write_all(question.as_bytes()).await {
         return Err(ended(error));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Carrier, CarrierError, ConnectedCarrier};
+use super::{Carrier, CarrierError, ConnectedCarrier, Hop, hop};
 
 /// A carrier and the way to the place from which it is connected.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -15,10 +15,6 @@ pub struct Route {
     /// As seen from the last hop.
     pub carrier: Carrier,
 }
-
-/// A place on the way from which connections can be made.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Hop {}
 
 /// A route without hops is written as its carrier alone.
 #[derive(Serialize, Deserialize)]
@@ -63,7 +59,11 @@ impl Route {
     /// # Errors
     /// Why not, with the place.
     pub async fn connect(&self) -> Result<ConnectedCarrier, CarrierError> {
-        let connected = self.carrier.connect().await;
+        let connected = if self.via.is_empty() {
+            self.carrier.connect().await
+        } else {
+            hop::connect(&self.via, &self.carrier).await
+        };
         connected.map_err(|source| CarrierError {
             route: self.clone(),
             source,
@@ -73,6 +73,9 @@ impl Route {
 
 impl fmt::Display for Route {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for hop in &self.via {
+            write!(formatter, "{hop} → ")?;
+        }
         self.carrier.fmt(formatter)
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use tokio::net::UnixStream;
 
-use super::{CarrierStream, ConnectFailure, ConnectedCarrier};
+use super::{ConnectFailure, ConnectedCarrier};
 
 /// Connects to the monitor's socket at `path`.
 ///
@@ -18,5 +18,5 @@ pub(super) async fn connect(path: &Path) -> Result<ConnectedCarrier, ConnectFail
     let stream = UnixStream::connect(path)
         .await
         .map_err(ConnectFailure::of_socket)?;
-    Ok(ConnectedCarrier::remote(CarrierStream::bytes(stream)))
+    Ok(ConnectedCarrier::remote(stream))
 }

@@ -37,7 +37,7 @@ pub use settings::{Hop, SettingsError};
 pub use stream::SshStream;
 pub use target::{Target, TargetError};
 
-use super::{CarrierStream, ConnectFailure, ConnectedCarrier, exec, tcp};
+use super::{ConnectFailure, ConnectedCarrier, exec, tcp};
 use crate::paths::Paths;
 use connection::{Connection, Deadline, Refused};
 use cut::Bytes;
@@ -140,7 +140,7 @@ pub(super) async fn carrier(
 ) -> Result<ConnectedCarrier, ConnectFailure> {
     let targets = std::slice::from_ref(target);
     let stream = connect(targets, options, &options.destination()).await?;
-    Ok(ConnectedCarrier::remote(CarrierStream::bytes(stream)))
+    Ok(ConnectedCarrier::remote(stream))
 }
 
 /// Reaches `destination` through `targets`, one from the other, within ten seconds.

@@ -9,7 +9,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{CarrierStream, ConnectFailure, ConnectedCarrier};
+use super::{ConnectFailure, ConnectedCarrier};
 
 /// How long an address may keep the next one waiting.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -38,7 +38,7 @@ pub(super) async fn connect(host: &str, port: u16) -> Result<ConnectedCarrier, C
         .await
         .map_err(silent)??;
     prepare(&stream).map_err(ConnectFailure::System)?;
-    Ok(ConnectedCarrier::remote(CarrierStream::bytes(stream)))
+    Ok(ConnectedCarrier::remote(stream))
 }
 
 async fn resolve_and_connect(host: &str, port: u16) -> Result<TcpStream, ConnectFailure> {

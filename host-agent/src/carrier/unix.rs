@@ -18,7 +18,7 @@ pub(super) async fn connect(path: &Path) -> Result<ConnectedCarrier, ConnectFail
         .map_err(ConnectFailure::of_socket)?;
     let (stream, expected) = handover::take(stream);
     Ok(ConnectedCarrier {
-        stream: stream.into(),
+        stream: Box::new(stream),
         locality: Locality::UnderOneKernel(expected.arrival()),
         expected: Some(expected),
     })

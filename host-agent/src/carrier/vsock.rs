@@ -9,7 +9,7 @@ use lkc_protocol::link::Whole;
 use nix::errno::Errno;
 use tokio_vsock::{VsockAddr, VsockStream};
 
-use super::{CarrierStream, ConnectFailure, ConnectedCarrier};
+use super::{ConnectFailure, ConnectedCarrier};
 
 /// Bytes of one write. The kernel splits them as its device wants.
 const WRITE_SIZE: usize = 64 * 1024;
@@ -23,8 +23,7 @@ pub(super) async fn connect(cid: u32, port: u32) -> Result<ConnectedCarrier, Con
     let stream = VsockStream::connect(VsockAddr::new(cid, port))
         .await
         .map_err(failure)?;
-    let stream = CarrierStream::bytes(Whole::new(stream, WRITE_SIZE));
-    Ok(ConnectedCarrier::local(stream))
+    Ok(ConnectedCarrier::local(Whole::new(stream, WRITE_SIZE)))
 }
 
 fn failure(source: io::Error) -> ConnectFailure {

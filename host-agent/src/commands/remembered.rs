@@ -5,7 +5,7 @@ use lkc_protocol::message::Cni;
 
 use super::context::Context;
 use crate::{
-    config::{ClusterName, ClusterSpec, Encrypt, Overrides},
+    config::{ClusterName, ClusterSpec, Encrypt, Overrides, Reach},
     error::{CommandError, Kind},
     paths::private::{ReadError, read_bounded},
 };
@@ -40,6 +40,11 @@ pub(super) fn read(
 pub(super) fn complete(said: Overrides, spec: &ClusterSpec) -> Overrides {
     let same_place = said.index.is_none();
     let place = |text: String| Some(text).filter(|_| same_place);
+    // A way is one thing: hops of then are not put in front of a carrier of now.
+    let (carriers, via) = match &spec.reach {
+        Some(reach) if said.carriers.is_empty() => way_of(reach, &said.via),
+        _ => (said.carriers, said.via),
+    };
     Overrides {
         index: said.index.or(Some(i64::from(spec.index))),
         address: said
@@ -53,8 +58,24 @@ pub(super) fn complete(said: Overrides, spec: &ClusterSpec) -> Overrides {
             .encrypt
             .or_else(|| (spec.encrypt == Encrypt::Always).then(|| spec.encrypt.to_string())),
         k3s_binary: said.k3s_binary.or_else(|| spec.k3s.binary.clone()),
+        guest_key: said.guest_key.or_else(|| {
+            let key = spec.reach.as_ref()?.guest_key?;
+            Some(key.to_string())
+        }),
+        carriers,
+        via,
         ..said
     }
+}
+
+/// The carriers as flags, and their hops, unless others are said.
+fn way_of(reach: &Reach, said: &[String]) -> (Vec<String>, Vec<String>) {
+    let carriers = reach.carriers.iter().map(|route| route.carrier.to_string());
+    let via = match reach.carriers.first() {
+        Some(route) if said.is_empty() => route.via.iter().map(ToString::to_string).collect(),
+        _ => said.to_vec(),
+    };
+    (carriers.collect(), via)
 }
 
 #[cfg(test)]
@@ -87,5 +108,28 @@ mod tests {
             (Some(3), None, None)
         );
         assert_eq!(moved.cni.as_deref(), Some("none"));
+    }
+
+    #[test]
+    fn the_way_to_a_machine_is_remembered_until_another_is_said() {
+        let paths = crate::paths::Paths::from_env(&|_| Some("/nowhere".into()), 0).unwrap();
+        let config = crate::config::load(None, std::path::Path::new("/nowhere"), &paths).unwrap();
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let first = Overrides {
+            carriers: texts(&["tcp:10.0.0.2:7000", "vsock:52:5000"]),
+            via: texts(&["exec:limactl shell colima"]),
+            ..Overrides::default()
+        };
+        let config = config.with_overrides(None, &first).unwrap();
+        let (spec, _) = config.cluster(None).unwrap();
+        assert_eq!(spec.driver, crate::config::Driver::Existing);
+        let again = complete(Overrides::default(), spec);
+        assert_eq!((&again.carriers, &again.via), (&first.carriers, &first.via));
+        let direct = Overrides {
+            carriers: texts(&["unix:/a.sock"]),
+            ..Overrides::default()
+        };
+        let direct = complete(direct, spec);
+        assert_eq!((direct.carriers.len(), direct.via.len()), (1, 0));
     }
 }

@@ -9,6 +9,7 @@ fn every_error_of_the_commands_says_what_to_do() {
     let errors = [
         daemon::not_running(),
         delete::nobody_to_ask("k3s-capi, k3s-dev"),
+        doctor::down(&cluster),
         follow::silent_daemon(Duration::from_secs(60)),
         kubeconfig::missing(&cluster),
         kubectl::down(&cluster),
@@ -30,6 +31,11 @@ fn every_error_of_the_commands_says_what_to_do() {
 
     hint: add `--yes`
     exit code 2
+
+    error: cluster k3s-capi is down, so that there is nothing to reach
+
+    hint: bring it up with `lkc-host up k3s-capi`
+    exit code 4
 
     error: the daemon did not finish within 60s
 

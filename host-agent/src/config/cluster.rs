@@ -7,10 +7,11 @@ use std::{
     str::FromStr,
 };
 
-use lkc_protocol::message::Cni;
+use lkc_protocol::{identity::PublicKey, message::Cni};
 use serde::{Deserialize, Serialize};
 
 use super::reverse::ReverseSpec;
+use crate::carrier::Route;
 
 /// A cluster as the configuration, the flags and the defaults make it. The daemon keeps it as JSON
 /// in the cluster's state directory, so that it can continue without the file it came from.
@@ -22,6 +23,9 @@ pub struct ClusterSpec {
     pub index: u8,
     /// What its node runs on.
     pub driver: Driver,
+    /// How a machine that is there already is reached; none of other drivers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Reach>,
     /// Address of the node.
     pub address: IpAddr,
     /// Prefix length of the address.
@@ -47,6 +51,15 @@ pub struct ClusterSpec {
     pub reverse: Vec<ReverseSpec>,
     /// Whether a local link stays encrypted after it is authenticated.
     pub encrypt: Encrypt,
+}
+
+/// How a machine that is there already is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    /// The first whose other end authenticates is used.
+    pub carriers: Vec<Route>,
+    /// The key that its agent has; none when it was enrolled before.
+    pub guest_key: Option<PublicKey>,
 }
 
 /// How k3s is run.
@@ -201,17 +214,20 @@ impl ClusterSpec {
 pub enum Driver {
     /// Linux namespaces of this host.
     Sandbox,
+    /// A machine that somebody else made and runs.
+    Existing,
 }
 
 impl Driver {
     /// Every driver.
-    pub const ALL: &[Self] = &[Self::Sandbox];
+    pub const ALL: &[Self] = &[Self::Sandbox, Self::Existing];
 
     /// The word that people write and read.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sandbox => "sandbox",
+            Self::Existing => "existing",
         }
     }
 }

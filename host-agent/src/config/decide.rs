@@ -3,6 +3,7 @@
 mod forwards;
 mod k3s;
 mod network;
+mod reach;
 mod reverse;
 
 pub(super) use forwards::forward_argument;
@@ -52,6 +53,10 @@ pub(super) fn decide(draft: &Draft) -> Result<Decided, Problem> {
     let mut warnings = Vec::new();
     let index = index(draft)?;
     let index_place = place_of(draft.index.as_ref(), &draft.name.place);
+    let driver = word(draft.driver.as_ref(), Driver::ALL, Driver::as_str)?
+        .or_else(|| reach::usual_driver(draft))
+        .unwrap_or(Driver::Sandbox);
+    let reach = reach::decide(draft, driver)?;
     let network = network::decide(draft, index)?;
     let cni = word(draft.cni.as_ref(), Cni::ALL, Cni::as_str)?.unwrap_or(Cni::Default);
     let (forwards, forward_places) = forwards::decide(draft, index, &index_place, &mut warnings)?;
@@ -75,8 +80,8 @@ pub(super) fn decide(draft: &Draft) -> Result<Decided, Problem> {
     let spec = ClusterSpec {
         name: draft.name.value.clone(),
         index,
-        driver: word(draft.driver.as_ref(), Driver::ALL, Driver::as_str)?
-            .unwrap_or(Driver::Sandbox),
+        driver,
+        reach,
         address: network.address,
         prefix: network.prefix,
         gateway: network.gateway,

@@ -1,5 +1,6 @@
 //! What the file and the flags say of a cluster, each value with its place, nothing decided yet.
 
+mod reach;
 mod reverse;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use super::{
     reader::{Reader, Value, array, in_order, integer, place, table, text, wrong_type},
 };
 
+pub(super) use reach::DraftReach;
 pub(super) use reverse::{DraftReverse, UNIX};
 
 /// What is said of a cluster.
@@ -40,6 +42,7 @@ pub(super) struct Draft {
     pub(super) k3s_settings: Vec<Placed<String>>,
     pub(super) forwards: Vec<DraftForward>,
     pub(super) reverse: Vec<DraftReverse>,
+    pub(super) reach: DraftReach,
 }
 
 /// A port of the host, or no listener.
@@ -203,6 +206,7 @@ impl Draft {
             k3s_settings: Vec::new(),
             forwards: Vec::new(),
             reverse: Vec::new(),
+            reach: DraftReach::default(),
         }
     }
 
@@ -228,6 +232,9 @@ impl Draft {
             "k3s",
             "forward",
             "reverse",
+            "carriers",
+            "via",
+            "guest-key",
         ];
         let reader = Reader::new(table(value)?, &format!("[cluster.{name}]"), &known)?;
         let mut draft = Self {
@@ -243,6 +250,7 @@ impl Draft {
             encrypt: reader.text("encrypt")?,
             wait: reader.text("wait")?,
             timeout: reader.text("timeout")?,
+            reach: DraftReach::read(&reader)?,
             ..Self::named(key.map(|_| name))
         };
         if let Some(ports) = reader.table("ports")? {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     decide::forward_argument,
-    draft::{Base, Draft, DraftReverse, PortChoice, WELL_KNOWN},
+    draft::{Base, Draft, DraftReach, DraftReverse, PortChoice, WELL_KNOWN},
     place::{Place, Placed},
     problem::Problem,
     suggest::nearest,
@@ -28,6 +28,12 @@ pub struct Overrides {
     pub cni: Option<String>,
     /// `--encrypt`.
     pub encrypt: Option<String>,
+    /// `--carrier`: in place of those of the file.
+    pub carriers: Vec<String>,
+    /// `--via`: in place of those of the file.
+    pub via: Vec<String>,
+    /// `--guest-key`.
+    pub guest_key: Option<String>,
     /// `--k3s`: the program, relative to the working directory.
     pub k3s_binary: Option<PathBuf>,
     /// `--k3s-setting`: `KEY=VALUE` or `KEY`, in k3s' own words; added to those of the file.
@@ -66,6 +72,7 @@ impl Overrides {
                 *field = Some(Placed::new(text.clone(), Place::Flag(flag)));
             }
         }
+        self.apply_reach(&mut draft.reach);
         if let Some(binary) = &self.k3s_binary {
             draft.k3s_binary = Some(Placed::new(base.resolve(binary), Place::Flag("--k3s")));
         }
@@ -82,6 +89,25 @@ impl Overrides {
         self.reverse
             .iter()
             .try_for_each(|text| apply_reverse(text, draft, base))
+    }
+}
+
+impl Overrides {
+    fn apply_reach(&self, reach: &mut DraftReach) {
+        for (said, flag, field) in [
+            (&self.carriers, "--carrier", &mut reach.carriers),
+            (&self.via, "--via", &mut reach.via),
+        ] {
+            if !said.is_empty() {
+                *field = said
+                    .iter()
+                    .map(|text| Placed::new(text.clone(), Place::Flag(flag)))
+                    .collect();
+            }
+        }
+        if let Some(key) = &self.guest_key {
+            reach.guest_key = Some(Placed::new(key.clone(), Place::Flag("--guest-key")));
+        }
     }
 }
 

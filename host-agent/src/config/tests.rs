@@ -1,5 +1,6 @@
 mod flags;
 mod loading;
+mod reach;
 mod reports;
 mod reverse;
 mod specs;

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use lkc_protocol::message::{Cni, K3sSummary, Rung, RungState};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ClusterName, Driver, ForwardProtocol};
+use crate::{
+    carrier::Route,
+    config::{ClusterName, Driver, ForwardProtocol},
+};
 
 /// How a cluster stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +86,9 @@ pub struct LinkStatus {
     pub state: LinkState,
     /// The carrier, as in the configuration: `unix:/run/…/agent.sock`.
     pub carrier: Option<String>,
+    /// Every carrier of the machine, the best first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carriers: Vec<Route>,
     /// Why it is not up, else empty.
     pub detail: String,
     /// Connections made since the cluster came up.

@@ -6,6 +6,7 @@
 
 mod backoff;
 pub(super) mod failure;
+mod resume;
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -36,6 +37,7 @@ use crate::{
     config::{ClusterName, Encrypt},
     control::Failure,
     error::Kind,
+    machine::Machine,
 };
 use backoff::Backoff;
 
@@ -130,6 +132,7 @@ impl GuestLink {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.now.notified() => backoff.reset(Instant::now()),
+                () = resume::resumed() => backoff.reset(Instant::now()),
                 () = self.token.cancelled() => return,
             }
         }
@@ -168,13 +171,15 @@ impl GuestLink {
         }))
     }
 
-    async fn carriers(&self) -> Vec<Route> {
-        let machine = self
-            .machine
+    fn machine(&self) -> Option<Arc<Machine>> {
+        self.machine
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        match machine {
+            .clone()
+    }
+
+    async fn carriers(&self) -> Vec<Route> {
+        match self.machine() {
             Some(machine) => machine.carriers().await,
             None => self.carriers.clone(),
         }
@@ -212,7 +217,10 @@ impl GuestLink {
         let options = self.options(locality);
         let (link, incoming, driver) = link::connect(stream, self.credentials.guest, &options)
             .await
-            .map_err(|error| Attempt::Failed(failure::of_connect(&error, &self.cluster)))?;
+            .map_err(|error| {
+                let ours = self.machine().is_none_or(|machine| machine.stops_guest());
+                Attempt::Failed(failure::of_connect(&error, &self.cluster, ours))
+            })?;
         Ok(Connected {
             handover: expected
                 .and_then(|expected| expected.bind(&link))

@@ -76,7 +76,7 @@ pub(super) async fn stop(
         },
     };
     if let Some(machine) = machine {
-        if is_shutting_down(&links).await {
+        if machine.stops_guest() && is_shutting_down(&links).await {
             let _ = timeout(STOP_GRACE, machine.exited()).await;
         }
         if let Err(error) = machine.stop(STOP_GRACE).await {
@@ -108,7 +108,7 @@ pub(super) async fn find(paths: &Paths, spec: &ClusterSpec) -> Result<Option<Mac
 /// What the state needs to know of a machine.
 pub(super) async fn info(machine: &Machine) -> MachineInfo {
     MachineInfo {
-        pid: u32::try_from(machine.pid()).ok(),
+        pid: u32::try_from(machine.pid()).ok().filter(|&pid| pid != 0),
         description: machine.description(),
         carriers: machine.carriers().await,
     }

@@ -55,13 +55,25 @@ pub(super) enum ProvisionError {
     },
     #[error("cannot find our own program: {0}")]
     NoSelf(io::Error),
+    #[error("the key of the guest of {cluster} is not known")]
+    UnknownGuest {
+        cluster: ClusterName,
+        ours: PublicKey,
+    },
     #[error(transparent)]
     NoRandomness(IdentityError),
 }
 
 impl ProvisionError {
     pub(super) fn to_failure(&self) -> Failure {
+        let mut kind = Kind::HostIo;
         let hint = match self {
+            Self::UnknownGuest { ours, .. } => {
+                kind = Kind::Authentication;
+                Some(format!(
+                    "write `guest-key` into lkc.toml or give --guest-key: `lkc-guest identity` in the machine prints it; and let this host in there with the key {ours}"
+                ))
+            }
             Self::Private(error) => error.hint(),
             Self::Spec { path, .. } | Self::Key { path, .. } => Some(format!(
                 "remove {} and run `lkc-host up` again",
@@ -74,7 +86,7 @@ impl ProvisionError {
             message = format!("{message}: {source}");
         }
         Failure {
-            kind: Kind::HostIo,
+            kind,
             message,
             hints: hint.into_iter().collect(),
             tail: Vec::new(),
@@ -127,10 +139,44 @@ pub(super) fn new_machine(
 ) -> Result<MachineSpec, ProvisionError> {
     let cluster = prepared(paths, &spec.name)?;
     let authorized = host_identity(&cluster)?.public_key();
+    if let Some(reach) = &spec.reach {
+        if let Some(key) = reach.guest_key {
+            pin(&cluster, key)?;
+        } else if !cluster.guest_public_key().exists() {
+            return Err(ProvisionError::UnknownGuest {
+                cluster: spec.name.clone(),
+                ours: authorized,
+            });
+        }
+        return machine_spec(&cluster, spec, authorized, None);
+    }
     let guest = Identity::generate().map_err(ProvisionError::NoRandomness)?;
-    let pin = format!("{}\n", guest.public_key());
-    private::write_atomically(&cluster.guest_public_key(), pin.as_bytes(), FILE_MODE)?;
+    pin(&cluster, guest.public_key())?;
     machine_spec(&cluster, spec, authorized, Some(&guest))
+}
+
+/// Keeps the key that the cluster's guest must show.
+fn pin(cluster: &ClusterPaths, guest: PublicKey) -> Result<(), ProvisionError> {
+    let line = format!("{guest}\n");
+    private::write_if_changed(&cluster.guest_public_key(), line.as_bytes(), FILE_MODE)?;
+    Ok(())
+}
+
+/// The public keys of a cluster: ours, made now if there is none yet, and its guest's, once known.
+pub(super) fn public_keys(
+    paths: &Paths,
+    name: &ClusterName,
+) -> Result<(PublicKey, Option<PublicKey>), ProvisionError> {
+    let cluster = prepared(paths, name)?;
+    let ours = host_identity(&cluster)?.public_key();
+    let path = cluster.guest_public_key();
+    if !path.exists() {
+        return Ok((ours, None));
+    }
+    let guest = read_key(&path)?
+        .parse()
+        .map_err(|source| ProvisionError::Key { path, source })?;
+    Ok((ours, Some(guest)))
 }
 
 /// Our key for this cluster and its guest's.
@@ -232,6 +278,7 @@ fn machine_spec(
     Ok(MachineSpec {
         driver: match spec.driver {
             Driver::Sandbox => machine::Driver::Sandbox,
+            Driver::Existing => machine::Driver::Existing,
         },
         name: spec.name.to_string(),
         mac: spec.mac.0,
@@ -241,6 +288,10 @@ fn machine_spec(
             guest_agent: directory.join(GUEST_AGENT),
             k3s: k3s_program(spec, &directory),
         },
+        carriers: spec
+            .reach
+            .as_ref()
+            .map_or_else(Vec::new, |reach| reach.carriers.clone()),
         files,
         agent_args: agent_args.map(str::to_owned).to_vec(),
         env: BTreeMap::new(),

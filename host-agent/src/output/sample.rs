@@ -26,6 +26,7 @@ pub(super) fn up() -> ClusterStatus {
         link: LinkStatus {
             state: LinkState::Up,
             carrier: Some("unix:/run/user/1000/lkc/k3s-dev/agent.sock".into()),
+            carriers: Vec::new(),
             detail: String::new(),
             connects: 1,
             denied: 0,

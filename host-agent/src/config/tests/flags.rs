@@ -193,7 +193,7 @@ fn errors_name_the_flag() {
 --gateway: the gateway 10.0.0.1 is outside of 192.100.0.10/24
 --mac: a MAC address is six pairs of hexadecimal digits: 52:54:00:c8:32:0a
 --cni: `calico` is not among the choices: default, none
---driver: `qemu` is not among the choices: sandbox
+--driver: `qemu` is not among the choices: sandbox, existing
 --encrypt: `\u{1b}[2J` is not among the choices: auto, always
 --k3s-setting: `--debug` is not a setting of k3s: they are its options without `--`
 --port: `6443` is not NAME=PORT or NAME=off

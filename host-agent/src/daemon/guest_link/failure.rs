@@ -19,15 +19,33 @@ pub(super) fn of_carrier(error: &CarrierError) -> Failure {
         } else {
             format!("{error}: {}", error.source)
         },
+        hints: if error.is_absent() {
+            Vec::new()
+        } else {
+            error.source.hints()
+        },
+        tail: Vec::new(),
+    }
+}
+
+/// No carrier, for somebody who asks why.
+pub(in super::super) fn of_examined(error: &CarrierError) -> Failure {
+    Failure {
+        kind: error.source.kind(),
+        message: error.source.to_string(),
         hints: error.source.hints(),
         tail: Vec::new(),
     }
 }
 
-/// No link over the carrier.
-pub(super) fn of_connect(error: &ConnectError, cluster: &ClusterName) -> Failure {
+/// No link over the carrier. `ours` says whether lkc made the machine, and so its keys.
+pub(in super::super) fn of_connect(
+    error: &ConnectError,
+    cluster: &ClusterName,
+    ours: bool,
+) -> Failure {
     let (kind, hint) = match error {
-        ConnectError::Handshake { source, .. } => of_handshake(source, cluster),
+        ConnectError::Handshake { source, .. } => of_handshake(source, cluster, ours),
         ConnectError::Carrier { .. } | ConnectError::Timeout { .. } => (Kind::Unreachable, None),
     };
     Failure {
@@ -38,8 +56,22 @@ pub(super) fn of_connect(error: &ConnectError, cluster: &ClusterName) -> Failure
     }
 }
 
-fn of_handshake(error: &HandshakeError, cluster: &ClusterName) -> (Kind, Option<String>) {
+fn of_handshake(
+    error: &HandshakeError,
+    cluster: &ClusterName,
+    ours: bool,
+) -> (Kind, Option<String>) {
     match error {
+        HandshakeError::WrongKey { .. } if !ours => (
+            Kind::Authentication,
+            Some(format!(
+                "look whether something else answers in its place; if the guest has a new key, give it with `lkc-host up {cluster} --guest-key KEY`, as `lkc-guest identity` prints it there"
+            )),
+        ),
+        HandshakeError::KeyRefused { ours: key } if !ours => (
+            Kind::Authentication,
+            Some(format!("add {key} to the guest's list of authorised hosts")),
+        ),
         HandshakeError::WrongKey { .. } | HandshakeError::KeyRefused { .. } => (
             Kind::Authentication,
             Some(format!(

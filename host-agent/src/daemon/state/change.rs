@@ -36,6 +36,7 @@ pub(super) fn difference(old: &ClusterSpec, new: &ClusterSpec) -> Difference {
     });
     let fields: Vec<_> = [
         ("driver", old.driver != new.driver),
+        ("carriers", old.reach != new.reach),
         ("address", old.address != new.address),
         ("prefix", old.prefix != new.prefix),
         ("mac", old.mac != new.mac),

@@ -470,6 +470,10 @@ impl Cluster {
                 _ => LinkState::Down,
             },
             carrier: carrier.map(ToString::to_string),
+            carriers: self
+                .machine
+                .as_ref()
+                .map_or_else(Vec::new, |machine| machine.carriers.clone()),
             detail: self.link.detail.clone(),
             connects: self.link.number,
             denied: 0,

@@ -31,6 +31,7 @@ pub(crate) fn spec(name: &str, index: u8) -> ClusterSpec {
         name: name.parse().unwrap(),
         index,
         driver: Driver::Sandbox,
+        reach: None,
         address: format!("192.100.0.{}", 10 + index).parse().unwrap(),
         prefix: 24,
         gateway: None,

@@ -105,6 +105,7 @@ pub(super) fn digest(spec: &MachineSpec) -> String {
         driver,
         name,
         mac,
+        carriers: _,
         state_dir: _,
         runtime_dir: _,
         programs,

@@ -87,6 +87,7 @@ impl Lab {
                 guest_agent: script("agent", agent),
                 k3s: script("k3s-of-this-test", "exit 0"),
             },
+            carriers: Vec::new(),
             files: Vec::new(),
             agent_args: Vec::new(),
             env: std::collections::BTreeMap::new(),

@@ -1,0 +1,165 @@
+//! Tries each carrier of a cluster on its own and tells how far it gets.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use lkc_protocol::{
+    handshake::Step,
+    link::{self, Encrypt, LinkOptions},
+    session::Limits,
+};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::{guest_link::failure, provision};
+use crate::{
+    carrier::{ConnectFailure, Route},
+    config::ClusterName,
+    control::Failure,
+    error::Kind,
+    paths::Paths,
+};
+
+/// Longest time for one carrier: each step of the handshake has a shorter one.
+const DEADLINE: Duration = Duration::from_secs(12);
+
+/// What stands between this host and a link, in the order in which it is overcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// A name becomes an address.
+    Resolve,
+    /// Bytes can pass.
+    Connect,
+    /// The other end is an agent.
+    Preface,
+    /// Both keys are the right ones.
+    Tls,
+    /// The versions work together.
+    Hello,
+}
+
+impl Stage {
+    /// The word that people read.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Preface => "preface",
+            Self::Tls => "TLS",
+            Self::Hello => "hello",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+/// What became of one carrier.
+#[derive(Debug, Clone, Serialize)]
+pub struct CarrierCheck {
+    /// Which, hops in front.
+    pub carrier: String,
+    /// The first stage that was not overcome; none when a link stood.
+    pub failed: Option<Stage>,
+    /// How long it took, in milliseconds.
+    pub ms: u64,
+    /// Build version of the agent, when a link stood.
+    pub agent_version: Option<String>,
+    /// Whether the link stays encrypted, when one stood.
+    pub encrypted: Option<bool>,
+    /// Why not, and what to do.
+    pub failure: Option<Failure>,
+}
+
+/// Tries the carriers one after the other; `ours` says whether lkc made the machine. Each link is closed as soon as it stands.
+///
+/// # Errors
+/// The cluster's keys cannot be read.
+pub async fn examine(
+    paths: &Paths,
+    cluster: &ClusterName,
+    routes: &[Route],
+    ours: bool,
+) -> Result<Vec<CarrierCheck>, Failure> {
+    let credentials =
+        provision::credentials(paths, cluster, [0; 16]).map_err(|error| error.to_failure())?;
+    let mut checks = Vec::new();
+    for route in routes {
+        let begin = Instant::now();
+        let attempt = timeout(DEADLINE, connect(route, cluster, &credentials, ours)).await;
+        let result = attempt.unwrap_or_else(|_| {
+            Err((
+                Stage::Connect,
+                Failure {
+                    kind: Kind::Unreachable,
+                    message: format!("not connected within {} s", DEADLINE.as_secs()),
+                    hints: Vec::new(),
+                    tail: Vec::new(),
+                },
+            ))
+        });
+        let ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (link, failed) = match result {
+            Ok(link) => (Some(link), None),
+            Err(failed) => (None, Some(failed)),
+        };
+        let (agent_version, encrypted) = link.unzip();
+        let (stage, failure) = failed.unzip();
+        checks.push(CarrierCheck {
+            carrier: route.to_string(),
+            failed: stage,
+            ms,
+            agent_version,
+            encrypted,
+            failure,
+        });
+    }
+    Ok(checks)
+}
+
+async fn connect(
+    route: &Route,
+    cluster: &ClusterName,
+    credentials: &super::guest_link::Credentials,
+    ours: bool,
+) -> Result<(String, bool), (Stage, Failure)> {
+    let connected = route.connect().await.map_err(|error| {
+        let stage = match error.source {
+            ConnectFailure::Resolve { .. } => Stage::Resolve,
+            _ => Stage::Connect,
+        };
+        (stage, failure::of_examined(&error))
+    })?;
+    let options = LinkOptions {
+        identity: credentials.identity.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: cluster.to_string(),
+        boot_id: credentials.boot_id,
+        encrypt: Encrypt::Auto,
+        locality: connected.locality,
+        limits: Limits::default(),
+    };
+    let (link, incoming, driver) = link::connect(connected.stream, credentials.guest, &options)
+        .await
+        .map_err(|error| {
+            let stage = match error.step() {
+                Step::Preface => Stage::Preface,
+                Step::Tls => Stage::Tls,
+                Step::Hello | Step::Established => Stage::Hello,
+            };
+            (stage, failure::of_connect(&error, cluster, ours))
+        })?;
+    let found = (link.peer().version.clone(), link.is_encrypted());
+    drop(incoming);
+    link.close();
+    // A guest that does not take its leave was there all the same.
+    let _ = timeout(Duration::from_secs(1), driver.run()).await;
+    Ok(found)
+}

@@ -1,0 +1,166 @@
+//! A guest agent with a key of its own that lets the test in.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use lkc_host::carrier::Route;
+use lkc_protocol::{
+    identity::{Identity, PublicKey},
+    link::{self, ConnectError, Encrypt, Link, LinkEnd, LinkOptions},
+    session::Limits,
+};
+use lkc_tests::eventually;
+use tempfile::TempDir;
+use tokio::{task::JoinHandle, time::timeout};
+
+use crate::PATIENCE;
+
+pub(crate) struct Guest {
+    dir: TempDir,
+    host: Arc<Identity>,
+    key: PublicKey,
+    /// Where it listens for TCP.
+    pub(crate) tcp: SocketAddr,
+    agent: Child,
+}
+
+/// A link that stands, and the task that moves its bytes.
+pub(crate) struct Connected {
+    pub(crate) link: Link,
+    driver: JoinHandle<LinkEnd>,
+}
+
+impl Guest {
+    /// Starts an agent that listens on a unix socket, for TCP and on a serial line that may appear.
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("lkc-").tempdir().unwrap();
+        let (host, guest) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        fs::write(dir.path().join("identity.pem"), guest.to_pem()).unwrap();
+        let hosts = format!("{}\n", host.public_key());
+        fs::write(dir.path().join("authorized_hosts"), hosts).unwrap();
+        // As hops and commands know it.
+        symlink(
+            env!("CARGO_BIN_EXE_tested-lkc-guest"),
+            dir.path().join("lkc-guest"),
+        )
+        .unwrap();
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let tcp = free.local_addr().unwrap();
+        drop(free);
+        let agent = run(dir.path(), tcp);
+        Self {
+            host: Arc::new(host),
+            key: guest.public_key(),
+            dir,
+            tcp,
+            agent,
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Kills it and starts it again with the same keys.
+    pub(crate) fn restart(&mut self) {
+        self.agent.kill().unwrap();
+        self.agent.wait().unwrap();
+        self.agent = run(self.dir.path(), self.tcp);
+    }
+
+    /// Connects as the daemon does.
+    pub(crate) async fn connect(&self, route: &Route) -> Result<Connected, String> {
+        let attempt = async {
+            let carrier = route
+                .connect()
+                .await
+                .map_err(|error| error.source.to_string())?;
+            let options = LinkOptions {
+                identity: Arc::clone(&self.host),
+                version: "0.1.0".to_owned(),
+                node: "carriers".to_owned(),
+                boot_id: [1; 16],
+                encrypt: Encrypt::Auto,
+                locality: carrier.locality,
+                limits: Limits::default(),
+            };
+            let (link, _incoming, driver) = link::connect(carrier.stream, self.key, &options)
+                .await
+                .map_err(|error: ConnectError| error.to_string())?;
+            let driver = tokio::spawn(driver.run());
+            Ok(Connected { link, driver })
+        };
+        timeout(PATIENCE, attempt).await.unwrap()
+    }
+
+    /// Connects again and again, as one does while an agent starts.
+    pub(crate) async fn until_connected(&self, route: &Route) -> Connected {
+        let mut last = String::new();
+        timeout(PATIENCE, async {
+            loop {
+                match self.connect(route).await {
+                    Ok(connected) => return connected,
+                    Err(error) => last = error,
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("no link over {route}: {last}\n{}", self.log()))
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("agent.log")).unwrap_or_default()
+    }
+}
+
+impl Connected {
+    /// Takes leave; returns once every byte of it is gone.
+    pub(crate) async fn close(self) {
+        self.link.close();
+        let _ = timeout(PATIENCE, self.driver).await.unwrap();
+    }
+
+    /// Waits until the other end is found to be gone.
+    pub(crate) async fn lost(self) -> LinkEnd {
+        timeout(PATIENCE, self.driver).await.unwrap().unwrap()
+    }
+}
+
+fn run(dir: &Path, tcp: SocketAddr) -> Child {
+    let file = |name: &str| dir.join(name);
+    let child = Command::new(file("lkc-guest"))
+        .arg("run")
+        .arg("--identity")
+        .arg(file("identity.pem"))
+        .arg("--authorized-hosts")
+        .arg(file("authorized_hosts"))
+        .arg(format!("--listen=unix:{}", file("agent.sock").display()))
+        .arg(format!("--listen=tcp:{tcp}"))
+        .arg(format!("--listen=serial:{}", file("lkc.agent.0").display()))
+        .arg("--log")
+        .arg(file("agent.log"))
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("the agent listens", PATIENCE, || {
+        std::os::unix::net::UnixStream::connect(file("agent.sock")).ok()
+    });
+    child
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.agent.kill();
+        let _ = self.agent.wait();
+    }
+}

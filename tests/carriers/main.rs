@@ -1,0 +1,17 @@
+//! The same traffic over every carrier that needs no virtual machine: the host's own way to
+//! connect, a real `lkc-guest` at the other end.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, and says where"
+)]
+
+mod guest;
+mod matrix;
+mod peers;
+mod traffic;
+
+use std::time::Duration;
+
+/// Longest wait of a test for anything.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,163 @@
+//! Every carrier, the same test.
+
+use std::{fs, path::Path};
+
+use lkc_host::carrier::Route;
+use lkc_tests::eventually;
+
+use crate::{PATIENCE, guest::Guest, peers, traffic};
+
+/// How a link ends up on a carrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bytes {
+    Plain,
+    Encrypted,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unix() {
+    let guest = Guest::start();
+    let route = route(&[], &format!("unix:{}", guest.path("agent.sock").display()));
+    holds(guest, &route, Bytes::Plain).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unix_that_is_forwarded() {
+    let guest = Guest::start();
+    peers::proxy(&guest.path("proxy.sock"), guest.path("agent.sock"));
+    let route = route(&[], &format!("unix:{}", guest.path("proxy.sock").display()));
+    holds(guest, &route, Bytes::Encrypted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tcp() {
+    let guest = Guest::start();
+    let route = route(&[], &format!("tcp:{}", guest.tcp));
+    holds(guest, &route, Bytes::Encrypted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hybrid() {
+    let guest = Guest::start();
+    peers::monitor(&guest.path("vm.vsock"), guest.path("agent.sock"));
+    let route = route(
+        &[],
+        &format!("hybrid:{}:5000", guest.path("vm.vsock").display()),
+    );
+    // The monitor stands for a hypervisor, and the agent's own socket for its vsock.
+    holds(guest, &route, Bytes::Plain).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serial() {
+    let guest = Guest::start();
+    peers::serial(&guest.path("serial.sock"), guest.path("lkc.agent.0"));
+    let route = route(
+        &[],
+        &format!("serial:{}", guest.path("serial.sock").display()),
+    );
+    holds(guest, &route, Bytes::Encrypted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exec() {
+    let guest = Guest::start();
+    let route = route(&[], &stdio(&guest));
+    holds(guest, &route, Bytes::Encrypted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exec_behind_a_login_script_that_talks() {
+    let guest = Guest::start();
+    let stdio = stdio(&guest);
+    let command = stdio.strip_prefix("exec:").unwrap();
+    let script = format!("echo Welcome to k3s; echo 'Last login: never' >&2; exec {command}");
+    let route = route(&[], &format!("exec:sh -c \"{script}\""));
+    holds(guest, &route, Bytes::Encrypted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hops() {
+    let guest = Guest::start();
+    let path = format!(
+        "exec:env PATH={}:/usr/bin:/bin",
+        directory(&guest).display()
+    );
+    for (via, carrier) in [
+        (
+            vec![path.as_str()],
+            format!("unix:{}", guest.path("agent.sock").display()),
+        ),
+        (
+            vec![path.as_str(), "exec:nice"],
+            format!("tcp:{}", guest.tcp),
+        ),
+        (vec!["exec:env", path.as_str()], stdio(&guest)),
+    ] {
+        let route = route(&via, &carrier);
+        let connected = guest.until_connected(&route).await;
+        assert!(connected.link.is_encrypted(), "{route}");
+        traffic::pass(&connected.link).await;
+        connected.close().await;
+    }
+    let route = route(&[&path], &format!("tcp:{}", guest.tcp));
+    holds(guest, &route, Bytes::Encrypted).await;
+}
+
+/// The one body: traffic, a second link after the first, one after the agent was killed, and nothing
+/// left of any of them.
+async fn holds(mut guest: Guest, route: &Route, bytes: Bytes) {
+    let first = guest.until_connected(route).await;
+    let found = if first.link.is_encrypted() {
+        Bytes::Encrypted
+    } else {
+        Bytes::Plain
+    };
+    assert_eq!(found, bytes);
+    traffic::pass(&first.link).await;
+    first.close().await;
+    let second = guest.until_connected(route).await;
+    traffic::ping(&second.link).await;
+    guest.restart();
+    second.lost().await;
+    let third = guest.until_connected(route).await;
+    traffic::pass(&third.link).await;
+    third.close().await;
+    let directory = directory(&guest);
+    eventually("no command is left", PATIENCE, || {
+        (commands_in(&directory) <= 1).then_some(())
+    });
+}
+
+fn route(via: &[&str], carrier: &str) -> Route {
+    Route {
+        via: via.iter().map(|hop| hop.parse().unwrap()).collect(),
+        carrier: carrier.parse().unwrap(),
+    }
+}
+
+fn stdio(guest: &Guest) -> String {
+    format!(
+        "exec:{} stdio --socket {}",
+        guest.path("lkc-guest").display(),
+        guest.path("agent.sock").display()
+    )
+}
+
+fn directory(guest: &Guest) -> std::path::PathBuf {
+    guest.path("agent.sock").parent().unwrap().to_owned()
+}
+
+/// Processes whose command line names the directory; the agent is one.
+fn commands_in(directory: &Path) -> usize {
+    let name = directory.display().to_string();
+    let named = |process: &fs::DirEntry| {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&name)
+    };
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(Result::ok)
+        .filter(named)
+        .count()
+}
