@@ -158,6 +158,37 @@ fn run(dir: &Path, tcp: SocketAddr) -> Child {
     child
 }
 
+/// An agent with files in `dir` that lets the host with the public key `host` in, in a network
+/// namespace of its own: it will be asked to set its network up. With it comes its public key.
+pub(crate) fn run_isolated(dir: &Path, host: &str) -> (Child, String) {
+    let guest = Identity::generate().unwrap();
+    fs::write(dir.join("identity.pem"), guest.to_pem()).unwrap();
+    fs::write(dir.join("authorized_hosts"), format!("{host}\n")).unwrap();
+    let child = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--net", "--"])
+        .arg(env!("CARGO_BIN_EXE_tested-lkc-guest"))
+        .arg("run")
+        .arg("--identity")
+        .arg(dir.join("identity.pem"))
+        .arg("--authorized-hosts")
+        .arg(dir.join("authorized_hosts"))
+        .arg(format!(
+            "--listen=unix:{}",
+            dir.join("agent.sock").display()
+        ))
+        .arg("--log")
+        .arg(dir.join("agent.log"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("the agent listens", PATIENCE, || {
+        std::os::unix::net::UnixStream::connect(dir.join("agent.sock")).ok()
+    });
+    (child, guest.public_key().to_string())
+}
+
 impl Drop for Guest {
     fn drop(&mut self) {
         let _ = self.agent.kill();

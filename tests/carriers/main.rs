@@ -6,12 +6,22 @@
     reason = "a test that panics has failed, and says where"
 )]
 
+mod existing;
 mod guest;
 mod matrix;
 mod peers;
 mod traffic;
 
 use std::time::Duration;
+
+use lkc_tests::Programs;
+
+/// The programs under test.
+const PROGRAMS: Programs = Programs {
+    host: env!("CARGO_BIN_EXE_tested-lkc-host"),
+    guest: env!("CARGO_BIN_EXE_tested-lkc-guest"),
+    simulator: env!("CARGO_BIN_EXE_k3s-simulator"),
+};
 
 /// Longest wait of a test for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
