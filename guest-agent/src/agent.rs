@@ -10,6 +10,7 @@ use std::{
 };
 
 use lkc_protocol::{
+    identity::PublicKey,
     link::{self, Encrypt, LinkOptions, Locality},
     message::{ApplyNetwork, NetworkApplied, RungState},
     relay::{self, RelayTarget, StdioError},
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Cli, Command, ConfigError, Keys, RunArgs},
+    enrolment::{self, Enrolment},
     host_link::{self, Guest},
     k3s::{K3sPaths, Runner},
     listen::{Accepted, ListenError, Listener},
@@ -98,22 +100,45 @@ pub fn run(cli: Cli) -> Result<ExitCode, AgentError> {
         }
         Command::Identity(args) => {
             let keys = args.load()?;
-            describe_keys(&keys, &mut io::stdout().lock()).map_err(|source| {
-                AgentError::System {
-                    what: "print",
+            let enrolled = Enrolment::new(&args.enrolment).hosts();
+            describe_keys(&keys, &enrolled, &mut io::stdout().lock()).map_err(printing)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Token(args) => {
+            let lifetime = Duration::from_secs(60 * u64::from(args.minutes));
+            let token = Enrolment::new(&args.enrolment)
+                .offer(lifetime)
+                .map_err(|source| AgentError::System {
+                    what: "make a token",
                     source,
-                }
-            })?;
+                })?;
+            writeln!(io::stdout(), "{token}").map_err(printing)?;
+            let minutes = args.minutes;
+            writeln!(
+                io::stderr(),
+                "good for one host, once, for {minutes} min: type it where `lkc-host adopt CLUSTER` asks for it"
+            )
+            .map_err(printing)?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-fn describe_keys(keys: &Keys, out: &mut impl Write) -> io::Result<()> {
+const fn printing(source: io::Error) -> AgentError {
+    AgentError::System {
+        what: "print",
+        source,
+    }
+}
+
+fn describe_keys(keys: &Keys, enrolled: &[PublicKey], out: &mut impl Write) -> io::Result<()> {
     let ours = keys.identity.public_key();
     writeln!(out, "this guest  {ours}  {}", ours.fingerprint())?;
     for host in &keys.authorized_hosts {
         writeln!(out, "lets in     {host}  {}", host.fingerprint())?;
+    }
+    for host in enrolled {
+        writeln!(out, "enrolled    {host}  {}", host.fingerprint())?;
     }
     Ok(())
 }
@@ -133,10 +158,11 @@ async fn serve(args: RunArgs) -> Result<(), AgentError> {
     let (network, network_changes) = mpsc::channel(1);
     let guest = Guest::new(observer.clone(), network, stop, args.log_path());
     let options = link_options(&keys);
+    let enrolment = Enrolment::new(&args.keys.enrolment);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         key = %keys.identity.public_key().fingerprint(),
-        hosts = keys.authorized_hosts.len(),
+        hosts = keys.authorized_hosts.len() + enrolment.hosts().len(),
         listen = ?args.listen,
         "lkc-guest runs"
     );
@@ -144,6 +170,7 @@ async fn serve(args: RunArgs) -> Result<(), AgentError> {
         tasks: JoinSet::new(),
         cancel: cancel.clone(),
         keys: Arc::new(keys),
+        enrolment,
         options,
         guest,
         observer: observer.clone(),
@@ -165,6 +192,7 @@ struct Agent {
     tasks: JoinSet<()>,
     cancel: CancellationToken,
     keys: Arc<Keys>,
+    enrolment: Enrolment,
     options: LinkOptions,
     guest: Guest,
     observer: Observer,
@@ -175,6 +203,7 @@ impl Agent {
         let gate = Gate {
             unauthenticated: Arc::new(Semaphore::new(MAX_UNAUTHENTICATED)),
             keys: Arc::clone(&self.keys),
+            enrolment: self.enrolment.clone(),
             options: self.options.clone(),
             guest: self.guest.clone(),
             cancel: self.cancel.clone(),
@@ -228,6 +257,7 @@ impl Agent {
 struct Gate {
     unauthenticated: Arc<Semaphore>,
     keys: Arc<Keys>,
+    enrolment: Enrolment,
     options: LinkOptions,
     guest: Guest,
     cancel: CancellationToken,
@@ -263,17 +293,23 @@ impl Gate {
             );
             return;
         };
-        let (keys, guest, cancel) = (
-            Arc::clone(&self.keys),
+        let (enrolment, guest, cancel) = (
+            self.enrolment.clone(),
             self.guest.clone(),
             self.cancel.clone(),
         );
+        let mut authorized = self.keys.authorized_hosts.clone();
+        authorized.extend(enrolment.hosts());
+        let token = enrolment.waiting();
+        let of_token = token.as_ref().and_then(|token| token.identity().ok());
+        let of_token = of_token.map(|identity| identity.public_key());
+        authorized.extend(of_token);
         let options = LinkOptions {
             locality: accepted.locality,
             ..self.options.clone()
         };
         links.spawn(async move {
-            let handshake = link::accept(accepted.carrier, &keys.authorized_hosts, &options);
+            let handshake = link::accept(accepted.carrier, &authorized, &options);
             let link = tokio::select! {
                 () = cancel.cancelled() => return,
                 link = handshake => link,
@@ -281,6 +317,13 @@ impl Gate {
             drop(permit);
             match link {
                 Ok((link, incoming, driver)) => {
+                    if let Some(token) = token.filter(|_| of_token == Some(link.peer_key())) {
+                        let serving =
+                            enrolment::serve(link, incoming, driver, &enrolment, &token, cancel);
+                        let end = serving.await;
+                        tracing::info!(%end, "a host that came by a token is done");
+                        return;
+                    }
                     tracing::info!(
                         host = link.peer().node,
                         version = link.peer().version,

@@ -1,10 +1,13 @@
 //! The agent's command line, and what it leads to.
 //!
 //! Under systemd the identity and the keys of the hosts come as credentials (`lkc.identity`,
-//! `lkc.authorized_hosts`); elsewhere as files that the machine's driver put there.
+//! `lkc.authorized_hosts`); elsewhere as files that the machine's driver put there. A guest that
+//! nobody gave keys makes its own, and waits for a host that comes by a token.
 
 use std::{
-    fs,
+    fs, io,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,10 +19,13 @@ use lkc_protocol::{
 };
 use thiserror::Error;
 
-use crate::{k3s::unit::Unit, listen::ListenAddress};
+use crate::{enrolment::EnrolmentArgs, k3s::unit::Unit, listen::ListenAddress};
 
 /// Largest identity or key file in bytes; an honest one has some hundred.
 const MAX_KEY_FILE: u64 = 64 * 1024;
+
+const IDENTITY_CREDENTIAL: &str = "lkc.identity";
+const HOSTS_CREDENTIAL: &str = "lkc.authorized_hosts";
 
 /// Log file where no journal takes standard error.
 const DEFAULT_LOG: &str = "/var/log/lkc-guest.log";
@@ -48,6 +54,8 @@ pub enum Command {
     Stdio(StdioArgs),
     /// Join standard input and output with a socket: a hop of a carrier
     Relay(RelayArgs),
+    /// Print a token that lets one more host in, once: `lkc-host adopt CLUSTER` asks for it
+    Token(TokenArgs),
 }
 
 /// Arguments of `run`.
@@ -111,16 +119,32 @@ pub struct RelayArgs {
     pub target: RelayTarget,
 }
 
+/// Arguments of `token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// How long it is good
+    #[arg(long, value_name = "MINUTES", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=10))]
+    pub minutes: u8,
+
+    /// Where it waits for its host
+    #[command(flatten)]
+    pub enrolment: EnrolmentArgs,
+}
+
 /// Where the keys are.
 #[derive(Debug, Args)]
 pub struct IdentityArgs {
-    /// This guest's private key, PEM [default: the credential lkc.identity]
+    /// This guest's private key, PEM [default: the credential lkc.identity, else one that is made]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
 
     /// Public keys of the hosts to let in, one a line [default: the credential lkc.authorized_hosts]
     #[arg(long, value_name = "FILE")]
     pub authorized_hosts: Option<PathBuf>,
+
+    /// Where those are that came by a token
+    #[command(flatten)]
+    pub enrolment: EnrolmentArgs,
 
     /// Where systemd puts credentials
     #[arg(long, env = "CREDENTIALS_DIRECTORY", hide = true, value_name = "DIR")]
@@ -132,22 +156,20 @@ pub struct IdentityArgs {
 pub struct Keys {
     /// Ours.
     pub identity: Arc<Identity>,
-    /// Those of the hosts that are let in.
+    /// Those of the hosts that this guest was told to let in.
     pub authorized_hosts: Vec<PublicKey>,
 }
 
 /// Why the agent cannot start.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// No file was named and there is no credential.
-    #[error("no {what}: give `--{flag} FILE` or the systemd credential `{credential}`")]
-    Missing {
-        /// What is missing.
-        what: &'static str,
-        /// The flag that names it.
-        flag: &'static str,
-        /// The credential that holds it.
-        credential: &'static str,
+    /// This guest has no key and cannot make one.
+    #[error("cannot make a key for this guest in {}: give it one by `--identity FILE` or the systemd credential `{IDENTITY_CREDENTIAL}`", path.display())]
+    Make {
+        /// Where it was to be.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
@@ -155,7 +177,7 @@ pub enum ConfigError {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A file holds something else.
     #[error("{} is unusable", path.display())]
@@ -176,58 +198,66 @@ impl IdentityArgs {
     /// # Errors
     /// See [`ConfigError`].
     pub fn load(&self) -> Result<Keys, ConfigError> {
-        let identity_path = self.locate(
-            self.identity.as_deref(),
-            "identity",
-            "identity",
-            "lkc.identity",
-        )?;
-        let hosts_path = self.locate(
-            self.authorized_hosts.as_deref(),
-            "list of hosts to let in",
-            "authorized-hosts",
-            "lkc.authorized_hosts",
-        )?;
-        let pem = read(&identity_path)?;
-        let identity = Identity::from_pem(&pem).map_err(|source| ConfigError::Key {
-            path: identity_path,
-            source,
-        })?;
-        let authorized_hosts =
-            parse_hosts(&read(&hosts_path)?).map_err(|source| ConfigError::Key {
-                path: hosts_path.clone(),
-                source,
-            })?;
-        if authorized_hosts.is_empty() {
-            return Err(ConfigError::NoHosts(hosts_path));
-        }
+        let authorized_hosts = match self.locate(self.authorized_hosts.as_deref(), HOSTS_CREDENTIAL)
+        {
+            None => Vec::new(),
+            Some(path) => read_hosts(&path)?,
+        };
+        let path = self
+            .locate(self.identity.as_deref(), IDENTITY_CREDENTIAL)
+            .map_or_else(|| self.own_identity(), Ok)?;
+        let identity = Identity::from_pem(&read(&path)?)
+            .map_err(|source| ConfigError::Key { path, source })?;
         Ok(Keys {
             identity: Arc::new(identity),
             authorized_hosts,
         })
     }
 
-    fn locate(
-        &self,
-        named: Option<&Path>,
-        what: &'static str,
-        flag: &'static str,
-        credential: &'static str,
-    ) -> Result<PathBuf, ConfigError> {
-        let in_credentials = || {
-            self.credentials_dir
-                .as_ref()
-                .map(|dir| dir.join(credential))
-        };
+    fn locate(&self, named: Option<&Path>, credential: &str) -> Option<PathBuf> {
+        let in_credentials = || Some(self.credentials_dir.as_ref()?.join(credential));
         named
             .map(Path::to_owned)
             .or_else(|| in_credentials().filter(|path| path.exists()))
-            .ok_or(ConfigError::Missing {
-                what,
-                flag,
-                credential,
-            })
     }
+
+    /// The key that this guest made for itself, or makes now.
+    fn own_identity(&self) -> Result<PathBuf, ConfigError> {
+        let directory = &self.enrolment.state_dir;
+        let path = directory.join("identity.pem");
+        let make = || {
+            let identity = Identity::generate().map_err(io::Error::other)?;
+            fs::create_dir_all(directory)?;
+            let mut file = tempfile::Builder::new()
+                .permissions(fs::Permissions::from_mode(0o600))
+                .tempfile_in(directory)?;
+            file.write_all(identity.to_pem().as_bytes())?;
+            file.as_file().sync_all()?;
+            match file.persist_noclobber(&path) {
+                Err(failed) if failed.error.kind() != io::ErrorKind::AlreadyExists => {
+                    Err(failed.error)
+                }
+                _ => Ok(()),
+            }
+        };
+        if !path.exists()
+            && let Err(source) = make()
+        {
+            return Err(ConfigError::Make { path, source });
+        }
+        Ok(path)
+    }
+}
+
+fn read_hosts(path: &Path) -> Result<Vec<PublicKey>, ConfigError> {
+    let hosts = parse_hosts(&read(path)?).map_err(|source| ConfigError::Key {
+        path: path.to_owned(),
+        source,
+    })?;
+    if hosts.is_empty() {
+        return Err(ConfigError::NoHosts(path.to_owned()));
+    }
+    Ok(hosts)
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -238,15 +268,13 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     let size = fs::metadata(path).map_err(failed)?.len();
     if size > MAX_KEY_FILE {
         let message = format!("{size} bytes are too many for a key file");
-        return Err(failed(std::io::Error::new(
-            std::io::ErrorKind::InvalidData,
-            message,
-        )));
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, message)));
     }
     fs::read_to_string(path).map_err(failed)
 }
 
-fn parse_hosts(text: &str) -> Result<Vec<PublicKey>, IdentityError> {
+/// The keys of a list: one a line, whatever follows it and after `#` is for people.
+pub(crate) fn parse_hosts(text: &str) -> Result<Vec<PublicKey>, IdentityError> {
     text.lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim())
         .filter(|line| !line.is_empty())
@@ -262,6 +290,10 @@ mod tests {
         IdentityArgs {
             identity: None,
             authorized_hosts: None,
+            enrolment: EnrolmentArgs {
+                state_dir: dir.join("state"),
+                runtime_dir: dir.join("run"),
+            },
             credentials_dir: Some(dir.to_owned()),
         }
     }
@@ -269,11 +301,6 @@ mod tests {
     #[test]
     fn keys_come_from_the_credentials() {
         let dir = tempfile::tempdir().unwrap();
-        let missing = args(dir.path()).load().unwrap_err();
-        assert_eq!(
-            missing.to_string(),
-            "no identity: give `--identity FILE` or the systemd credential `lkc.identity`"
-        );
         let guest = Identity::generate().unwrap();
         let host = Identity::generate().unwrap().public_key();
         fs::write(dir.path().join("lkc.identity"), guest.to_pem()).unwrap();
@@ -285,6 +312,25 @@ mod tests {
         let keys = args(dir.path()).load().unwrap();
         assert_eq!(keys.identity.public_key(), guest.public_key());
         assert_eq!(keys.authorized_hosts, [host]);
+    }
+
+    #[test]
+    fn a_guest_without_keys_makes_its_own_once_and_lets_nobody_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = args(dir.path()).load().unwrap();
+        assert!(keys.authorized_hosts.is_empty());
+        let again = args(dir.path()).load().unwrap();
+        assert_eq!(keys.identity.public_key(), again.identity.public_key());
+        let file = fs::metadata(dir.path().join("state/identity.pem")).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
+
+        let mut blocked = args(dir.path());
+        blocked.enrolment.state_dir = dir.path().join("state/identity.pem");
+        let error = blocked.load().unwrap_err().to_string();
+        assert!(
+            error.starts_with("cannot make a key for this guest in "),
+            "{error}"
+        );
     }
 
     #[test]

@@ -154,6 +154,10 @@ async fn handle(request: IncomingRequest, guest: Guest, listeners: Listeners) {
             let text = "connections arrive at a host, not at a guest";
             request.refuse(&Refusal::new(RefusalCode::Denied, text));
         }
+        AnyRequest::Enrol(_) => {
+            let text = "a host that is let in already needs no token";
+            request.refuse(&Refusal::new(RefusalCode::Denied, text));
+        }
         AnyRequest::Shutdown(wanted) => {
             let grace = Duration::from_millis(u64::from(wanted.grace_ms));
             request.answer::<Shutdown>(&ShutdownAnswer {});

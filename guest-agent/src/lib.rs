@@ -1,5 +1,6 @@
 //! `lkc-guest`: applies the guest's network, runs or finds k3s, reports the readiness ladder, hands
-//! out the cluster's credentials and ends the tunnel.
+//! out the cluster's credentials and ends the tunnel. A host gets in by its key, or once by a token
+//! ([`enrolment`]).
 //!
 //! Start at [`agent`], which owns every task; [`host_link`] is one connected host. What decides is
 //! pure: [`network::plan`], [`readiness`], the policies of [`dial`] and [`reverse`]. What touches
@@ -8,6 +9,7 @@
 pub mod agent;
 pub mod config;
 pub mod dial;
+pub mod enrolment;
 pub mod host_link;
 pub mod k3s;
 pub mod listen;
@@ -63,7 +65,7 @@ pub fn main() -> ExitCode {
 fn log_to(cli: &Cli) {
     let path = match &cli.command {
         Command::Run(args) => args.log_path(),
-        Command::Identity(_) | Command::Stdio(_) | Command::Relay(_) => None,
+        Command::Identity(_) | Command::Token(_) | Command::Stdio(_) | Command::Relay(_) => None,
     };
     let file = path.and_then(|path| {
         // The rotation is a courtesy; the log goes on without it.

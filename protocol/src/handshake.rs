@@ -18,11 +18,12 @@ use thiserror::Error;
 pub use channel::{Channel, ChannelError};
 
 use crate::{
+    enrolment::Binding,
     hello::{Hello, HelloError, Role},
     identity::{Identity, PublicKey},
     preface::{self, Nonce, PrefaceError, PrefaceFinder},
 };
-use pin::Seen;
+use pin::{Pins, Seen};
 
 /// Bytes of a TLS record's header.
 const RECORD_HEADER: usize = 5;
@@ -34,6 +35,8 @@ const MAX_RECORD: usize = 16384 + 256;
 const PROOF: usize = 32;
 
 const PROOF_LABEL: &[u8] = b"EXPORTER-lkc-plain-continuation";
+
+const BINDING_LABEL: &[u8] = b"EXPORTER-lkc-binding";
 
 const HANDOVER_LABEL: &[u8] = b"EXPORTER-lkc-handover";
 
@@ -103,7 +106,7 @@ pub enum HandshakeError {
 pub struct Handshake {
     ours: Hello,
     our_key: PublicKey,
-    pins: Vec<PublicKey>,
+    pins: Pins,
     seen: Arc<Seen>,
     finder: PrefaceFinder,
     nonce: Nonce,
@@ -148,6 +151,8 @@ pub struct Established {
     pub clear: BytesMut,
     /// What the two ends of a plain link prove themselves with on the pair of a handover.
     pub handover: Option<HandoverProofs>,
+    /// What only the two ends of this session know.
+    pub binding: Binding,
 }
 
 impl Handshake {
@@ -156,14 +161,28 @@ impl Handshake {
     /// # Errors
     /// `NoRandomness`, or `Tls` when the identity cannot be used.
     pub fn host(identity: &Identity, peer: PublicKey, ours: Hello) -> Result<Self, HandshakeError> {
+        Self::host_of(identity, Pins::Keys(vec![peer]), ours)
+    }
+
+    /// The host's end towards a guest whose key it does not know. Whoever answers has shown a key and
+    /// proved nothing else: what it says is to be believed once something vouches for that key, as
+    /// [`enrolment`](crate::enrolment) does.
+    ///
+    /// # Errors
+    /// As [`host`](Self::host).
+    pub fn host_of_unknown(identity: &Identity, ours: Hello) -> Result<Self, HandshakeError> {
+        Self::host_of(identity, Pins::Any, ours)
+    }
+
+    fn host_of(identity: &Identity, pins: Pins, ours: Hello) -> Result<Self, HandshakeError> {
         let mut nonce = Nonce::default();
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut nonce)
             .map_err(|_| HandshakeError::NoRandomness)?;
         let seen = Arc::new(Seen::default());
-        let config = pin::client_config(identity, peer, Arc::clone(&seen))?;
+        let config = pin::client_config(identity, pins.clone(), Arc::clone(&seen))?;
         let tls = ClientConnection::new(config, pin::server_name())?.into();
         let finder = PrefaceFinder::for_host(nonce);
-        let mut handshake = Self::new(identity, vec![peer], ours, seen, finder, nonce, tls);
+        let mut handshake = Self::new(identity, pins, ours, seen, finder, nonce, tls);
         handshake
             .outbound
             .extend_from_slice(&preface::from_host(nonce));
@@ -180,12 +199,13 @@ impl Handshake {
         ours: Hello,
     ) -> Result<Self, HandshakeError> {
         let seen = Arc::new(Seen::default());
-        let config = pin::server_config(identity, authorized.to_vec(), Arc::clone(&seen))?;
+        let pins = Pins::Keys(authorized.to_vec());
+        let config = pin::server_config(identity, pins.clone(), Arc::clone(&seen))?;
         let tls = ServerConnection::new(config)?.into();
         let finder = PrefaceFinder::for_guest();
         Ok(Self::new(
             identity,
-            authorized.to_vec(),
+            pins,
             ours,
             seen,
             finder,
@@ -196,7 +216,7 @@ impl Handshake {
 
     fn new(
         identity: &Identity,
-        pins: Vec<PublicKey>,
+        pins: Pins,
         ours: Hello,
         seen: Arc<Seen>,
         finder: PrefaceFinder,
@@ -287,6 +307,13 @@ impl Handshake {
         };
         let plain = self.ours.plain && peer.plain;
         let handover = plain.then(|| self.handover_proofs()).flatten();
+        let binding = Binding::default();
+        let Ok(binding) = self
+            .tls
+            .export_keying_material(binding, BINDING_LABEL, None)
+        else {
+            return Err(Box::new(self));
+        };
         let channel = if plain {
             Channel::Plain
         } else {
@@ -299,6 +326,7 @@ impl Handshake {
             leftover: self.inbound,
             clear: self.clear,
             handover,
+            binding,
         })
     }
 
@@ -373,7 +401,7 @@ impl Handshake {
         if let Some(found) = self.seen.rejected() {
             return HandshakeError::WrongKey {
                 found,
-                expected: self.pins.clone(),
+                expected: self.pins.keys().to_vec(),
             };
         }
         if matches!(error, rustls::Error::AlertReceived(_)) && self.ours.role == Role::Host {

@@ -20,6 +20,11 @@ const SPKI_PREFIX: [u8; 12] = [
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
 
+/// DER in front of the 32 bytes of an Ed25519 seed in a PKCS #8 document (RFC 8410 §7).
+const SEED_PREFIX: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
+
 /// Why text is not an identity or a public key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum IdentityError {
@@ -62,6 +67,12 @@ impl Identity {
         let pkcs8 = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes())
             .map_err(|error| IdentityError::NotPem(error.to_string()))?;
         Self::from_pkcs8(pkcs8)
+    }
+
+    /// The key pair that belongs to a seed of 32 bytes.
+    pub(crate) fn from_seed(seed: &[u8]) -> Result<Self, IdentityError> {
+        let pkcs8 = [&SEED_PREFIX, seed].concat();
+        Self::from_pkcs8(PrivatePkcs8KeyDer::from(pkcs8))
     }
 
     fn from_pkcs8(pkcs8: PrivatePkcs8KeyDer<'static>) -> Result<Self, IdentityError> {
@@ -123,6 +134,18 @@ impl PublicKey {
         let digest = digest::digest(&digest::SHA256, &self.to_spki());
         let text = BASE64_STANDARD.encode(digest);
         format!("SHA256:{}", text.trim_end_matches('='))
+    }
+
+    /// Its 32 bytes (RFC 8032).
+    #[must_use]
+    pub const fn to_bytes(&self) -> [u8; 32] {
+        self.0
+    }
+
+    /// The key of 32 bytes. Bytes that are no point of the curve are a key that nobody can use.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     /// The key as a DER `SubjectPublicKeyInfo`, the form of a raw public key (RFC 7250).

@@ -12,6 +12,7 @@
 
 pub mod codec;
 pub mod datagram;
+pub mod enrolment;
 pub mod error;
 pub mod frame;
 pub mod handshake;

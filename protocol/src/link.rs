@@ -7,6 +7,7 @@
 
 mod driver;
 mod duplex;
+mod enrol;
 mod establish;
 #[cfg(feature = "test-util")]
 mod pair;
@@ -16,6 +17,7 @@ mod whole;
 
 pub use driver::{Driver, LinkEnd};
 pub use duplex::{AnyCarrier, Duplex};
+pub use enrol::{EnrolError, enrol};
 pub use establish::{ConnectError, Encrypt, LinkOptions, Locality, accept, connect};
 #[cfg(feature = "test-util")]
 pub use pair::{Pair, pair};

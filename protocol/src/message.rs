@@ -6,6 +6,7 @@
 //! Text from a peer is untrusted: receivers sanitise before they print and parse before they act.
 
 mod control;
+mod enrolment;
 mod kubernetes;
 mod network;
 mod readiness;
@@ -16,6 +17,7 @@ pub use control::{
     Dial, DialNetwork, Dialled, HandOver, HandedOver, Info, InfoAnswer, InterfaceInfo, LogLine,
     LogSource, Logs, LogsAnswer, Shutdown, ShutdownAnswer,
 };
+pub use enrolment::{Enrol, Enrolled};
 pub use kubernetes::{
     Cni, ConfigureK3s, K3sConfigured, K3sRole, Kubeconfig, KubeconfigAnswer, KubeconfigValues,
     ObjectStatus, WatchObject, WatchObjectAnswer,
@@ -107,6 +109,7 @@ registry! {
         21 Listen       -> 22 Listening;
         23 Arrive       -> 24 Arrived;
         25 HandOver     -> 26 HandedOver;
+        27 Enrol        -> 28 Enrolled;
     }
     stream_messages {
         128 Snapshot;

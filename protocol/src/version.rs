@@ -2,7 +2,7 @@
 //! a golden vector and a line in the changelog; nothing is ever removed from the list.
 
 /// Capability version of this build: one integer, raised by every change of behaviour on the wire.
-pub const CAPABILITY: u32 = FORWARDS;
+pub const CAPABILITY: u32 = ENROLMENT;
 
 /// Oldest capability version that this build still works with.
 pub const OLDEST_CAPABILITY: u32 = FIRST;
@@ -12,6 +12,9 @@ pub const FIRST: u32 = 1;
 
 /// 2026-11-21: UDP targets, reverse forwards, connections that are handed over.
 pub const FORWARDS: u32 = 2;
+
+/// 2026-11-21: enrolment by a token.
+pub const ENROLMENT: u32 = 3;
 
 /// Newest version of the preface-to-hello sequence that this build speaks.
 pub const HANDSHAKE: u16 = 1;

@@ -13,11 +13,11 @@ use lkc_protocol::{
     identity::Identity,
     message::{
         AnyRequest, ApplyNetwork, Arrive, Arrived, Change, Cni, ConfigureK3s, Dial, DialNetwork,
-        Dialled, HandOver, HandedOver, Info, InfoAnswer, InterfaceConfig, InterfaceInfo,
-        K3sConfigured, K3sRole, K3sSummary, Kubeconfig, KubeconfigAnswer, KubeconfigValues, Listen,
-        Listening, LogLine, LogSource, Logs, LogsAnswer, NetworkApplied, ObjectStatus, REGISTRY,
-        RouteConfig, Rung, RungState, RungStatus, Shutdown, ShutdownAnswer, Snapshot, Watch,
-        WatchAnswer, WatchObject, WatchObjectAnswer,
+        Dialled, Enrol, Enrolled, HandOver, HandedOver, Info, InfoAnswer, InterfaceConfig,
+        InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig, KubeconfigAnswer,
+        KubeconfigValues, Listen, Listening, LogLine, LogSource, Logs, LogsAnswer, NetworkApplied,
+        ObjectStatus, REGISTRY, RouteConfig, Rung, RungState, RungStatus, Shutdown, ShutdownAnswer,
+        Snapshot, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
     },
     preface::{self, PrefaceFinder},
     session::{Event, Limits, Session, Transmit},
@@ -95,6 +95,8 @@ macro_rules! for_every_message {
             Arrived {}
             HandOver { target }
             HandedOver { number, address }
+            Enrol { key, name }
+            Enrolled { proof }
             Snapshot { sequence, rungs, k3s }
             Change { sequence, rungs, k3s }
             KubeconfigValues {
@@ -339,6 +341,12 @@ impl Entropy<'_> {
 
     fn below(&mut self, end: usize) -> usize {
         usize::from(self.byte()) % end
+    }
+}
+
+impl<const N: usize> Made for [u8; N] {
+    fn made(from: &mut Entropy<'_>) -> Self {
+        std::array::from_fn(|_| from.byte())
     }
 }
 

@@ -27,6 +27,32 @@ use crate::identity::{Identity, PublicKey};
 /// Names the protocol inside TLS, so that a server of something else is told apart.
 const ALPN: &[u8] = b"lkc/1";
 
+/// The keys that an end takes.
+#[derive(Debug, Clone)]
+pub(super) enum Pins {
+    /// These.
+    Keys(Vec<PublicKey>),
+    /// Whichever it is: something else has to vouch for it before it is believed.
+    Any,
+}
+
+impl Pins {
+    fn accept(&self, key: &PublicKey) -> bool {
+        match self {
+            Self::Keys(keys) => keys.contains(key),
+            Self::Any => true,
+        }
+    }
+
+    /// The keys, if they are known.
+    pub(super) fn keys(&self) -> &[PublicKey] {
+        match self {
+            Self::Keys(keys) => keys,
+            Self::Any => &[],
+        }
+    }
+}
+
 /// Which key the other end has shown.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
@@ -59,11 +85,11 @@ impl Seen {
 
 pub(super) fn client_config(
     identity: &Identity,
-    peer: PublicKey,
+    peer: Pins,
     seen: Arc<Seen>,
 ) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(ring::default_provider());
-    let pin = Arc::new(Pin::new(vec![peer], seen, &provider));
+    let pin = Arc::new(Pin::new(peer, seen, &provider));
     let key = certified_key(identity, &provider)?;
     let mut config = ClientConfig::builder_with_details(provider, Arc::new(NoClock))
         .with_protocol_versions(&[&TLS13])?
@@ -78,7 +104,7 @@ pub(super) fn client_config(
 
 pub(super) fn server_config(
     identity: &Identity,
-    authorized: Vec<PublicKey>,
+    authorized: Pins,
     seen: Arc<Seen>,
 ) -> Result<Arc<ServerConfig>, Error> {
     let provider = Arc::new(ring::default_provider());
@@ -122,15 +148,15 @@ impl TimeProvider for NoClock {
 
 #[derive(Debug)]
 struct Pin {
-    keys: Vec<PublicKey>,
+    pins: Pins,
     seen: Arc<Seen>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Pin {
-    fn new(keys: Vec<PublicKey>, seen: Arc<Seen>, provider: &CryptoProvider) -> Self {
+    fn new(pins: Pins, seen: Arc<Seen>, provider: &CryptoProvider) -> Self {
         Self {
-            keys,
+            pins,
             seen,
             algorithms: provider.signature_verification_algorithms,
         }
@@ -141,7 +167,7 @@ impl Pin {
         let Some(key) = PublicKey::from_spki(shown) else {
             return Err(refused);
         };
-        let accepted = self.keys.contains(&key);
+        let accepted = self.pins.accept(&key);
         self.seen.record(key, accepted);
         if accepted { Ok(()) } else { Err(refused) }
     }

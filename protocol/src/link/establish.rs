@@ -145,6 +145,24 @@ where
     establish(carrier, Role::Host, handshake, options).await
 }
 
+/// Connects to whoever answers, as `identity`. The link says with which key it did; the caller
+/// believes nothing of it until that key is vouched for.
+pub(super) async fn connect_to_unknown<C>(
+    carrier: C,
+    identity: &Identity,
+    options: &LinkOptions,
+) -> Result<(Link, Incoming, Driver<C>), ConnectError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
+    let handshake = Handshake::host_of_unknown(identity, hello(Role::Host, options));
+    let handshake = handshake.map_err(|source| ConnectError::Handshake {
+        step: Step::Preface,
+        source,
+    })?;
+    establish(carrier, Role::Host, handshake, options).await
+}
+
 /// Authenticates a host with one of the `authorized` keys on a fresh carrier.
 ///
 /// # Errors

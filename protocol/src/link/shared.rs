@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::{Driver, LinkEnd, Stream};
 use crate::{
     codec::{self, DecodeError, RawMessage},
+    enrolment::Binding,
     error::{GoAwayCode, Refusal, RefusalCode, ResetCode},
     frame::StreamId,
     handshake::{Established, HandoverProofs},
@@ -32,6 +33,7 @@ pub struct Link {
     peer: Arc<Hello>,
     peer_key: PublicKey,
     encrypted: bool,
+    binding: Binding,
     handover: Option<HandoverProofs>,
     end: watch::Receiver<Option<LinkEnd>>,
 }
@@ -70,6 +72,12 @@ impl Link {
     #[must_use]
     pub const fn is_encrypted(&self) -> bool {
         self.encrypted
+    }
+
+    /// What only the two ends of this link know, and no two links have in common.
+    #[must_use]
+    pub const fn binding(&self) -> &Binding {
+        &self.binding
     }
 
     /// What the ends prove themselves with where sockets are handed over; none on a link that stays
@@ -247,6 +255,7 @@ pub(super) fn link<C>(
         leftover,
         clear,
         handover,
+        binding,
     } = established;
     let session = Session::new(role, limits, &peer, Instant::now());
     let shared = Arc::new(Shared {
@@ -269,6 +278,7 @@ pub(super) fn link<C>(
         peer: Arc::new(peer),
         peer_key,
         encrypted,
+        binding,
         handover,
         end,
     };

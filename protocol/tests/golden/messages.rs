@@ -86,6 +86,8 @@ fn registry_numbers_are_unique_and_stay_in_their_ranges() {
     24 Arrived
     25 HandOver
     26 HandedOver
+    27 Enrol
+    28 Enrolled
     128 Snapshot
     129 Change
     130 KubeconfigValues

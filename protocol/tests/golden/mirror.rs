@@ -91,6 +91,8 @@ mirrors! {
         Arrived {}
         HandOver { target: Dial }
         HandedOver { number: u64, address: String }
+        Enrol { key: [u8; 32], name: String }
+        Enrolled { proof: [u8; 32] }
         Snapshot { sequence: u64, rungs: Vec<RungStatus>, k3s: K3sSummary }
         Change { sequence: u64, rungs: Vec<RungStatus>, k3s: Option<K3sSummary> }
         KubeconfigValues {

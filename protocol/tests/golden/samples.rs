@@ -1,12 +1,12 @@
 //! The values behind the message vectors: each message empty, full, and at its edges.
 
 use lkc_protocol::message::{
-    ApplyNetwork, Arrive, Arrived, Change, Cni, ConfigureK3s, Dial, DialNetwork, Dialled, HandOver,
-    HandedOver, Info, InfoAnswer, InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole,
-    K3sSummary, Kubeconfig, KubeconfigAnswer, KubeconfigValues, Listen, Listening, LogLine,
-    LogSource, Logs, LogsAnswer, NetworkApplied, ObjectStatus, RouteConfig, Rung, RungState,
-    RungStatus, Shutdown, ShutdownAnswer, Snapshot, Watch, WatchAnswer, WatchObject,
-    WatchObjectAnswer,
+    ApplyNetwork, Arrive, Arrived, Change, Cni, ConfigureK3s, Dial, DialNetwork, Dialled, Enrol,
+    Enrolled, HandOver, HandedOver, Info, InfoAnswer, InterfaceConfig, InterfaceInfo,
+    K3sConfigured, K3sRole, K3sSummary, Kubeconfig, KubeconfigAnswer, KubeconfigValues, Listen,
+    Listening, LogLine, LogSource, Logs, LogsAnswer, NetworkApplied, ObjectStatus, RouteConfig,
+    Rung, RungState, RungStatus, Shutdown, ShutdownAnswer, Snapshot, Watch, WatchAnswer,
+    WatchObject, WatchObjectAnswer,
 };
 
 /// Takes every sample: a name, what it is, the value. One function over all types, so that each
@@ -26,6 +26,7 @@ pub(crate) fn each(to: &mut impl Take) {
     streams(to);
     objects(to);
     reverse(to);
+    enrolment(to);
 }
 
 fn info(to: &mut impl Take) {
@@ -406,6 +407,21 @@ fn reverse(to: &mut impl Take) {
         let about = format!("HandedOver: number {number}, `{address}`");
         let address = address.to_owned();
         to.take(name, &about, HandedOver { number, address });
+    }
+}
+
+fn enrolment(to: &mut impl Take) {
+    for (key, name, file) in [
+        ([0; 32], "", "enrol-empty"),
+        ([0xa5; 32], "laptop", "enrol-full"),
+    ] {
+        let about = format!("Enrol: {} in each byte of the key, `{name}`", key[0]);
+        let name = name.to_owned();
+        to.take(file, &about, Enrol { key, name });
+    }
+    for (proof, file) in [([0; 32], "enrolled-empty"), ([0xff; 32], "enrolled-full")] {
+        let about = format!("Enrolled: {} in each byte of the proof", proof[0]);
+        to.take(file, &about, Enrolled { proof });
     }
 }
 

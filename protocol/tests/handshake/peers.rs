@@ -201,7 +201,7 @@ fn ends_too_far_apart_say_which_side_is_behind_whichever_it_is() {
         (
             1000,
             900,
-            "the other end is 9.4.0 and needs capability 900 or later, this one has 2: upgrade this end",
+            "the other end is 9.4.0 and needs capability 900 or later, this one has 3: upgrade this end",
         ),
     ] {
         let mut theirs = guest_with(

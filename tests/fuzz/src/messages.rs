@@ -7,11 +7,12 @@ use lkc_protocol::{
     codec::{self, DecodeError, ENVELOPE_LENGTH, Envelope, MAX_BODY, RawMessage},
     message::{
         AnyRequest, ApplyNetwork, Arrive, Arrived, Body, Change, Cni, ConfigureK3s, Dial,
-        DialNetwork, Dialled, HandOver, HandedOver, Info, InfoAnswer, InterfaceConfig,
-        InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig, KubeconfigAnswer,
-        KubeconfigValues, Listen, Listening, LogLine, LogSource, Logs, LogsAnswer, NetworkApplied,
-        ObjectStatus, REGISTRY, RouteConfig, Rung, RungState, RungStatus, Shutdown, ShutdownAnswer,
-        Snapshot, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
+        DialNetwork, Dialled, Enrol, Enrolled, HandOver, HandedOver, Info, InfoAnswer,
+        InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig,
+        KubeconfigAnswer, KubeconfigValues, Listen, Listening, LogLine, LogSource, Logs,
+        LogsAnswer, NetworkApplied, ObjectStatus, REGISTRY, RouteConfig, Rung, RungState,
+        RungStatus, Shutdown, ShutdownAnswer, Snapshot, Watch, WatchAnswer, WatchObject,
+        WatchObjectAnswer,
     },
 };
 
@@ -204,6 +205,8 @@ messages! {
     Arrived {}
     HandOver { target }
     HandedOver { number, address }
+    Enrol { key, name }
+    Enrolled { proof }
     Snapshot { sequence, rungs, k3s }
     Change { sequence, rungs, k3s }
     KubeconfigValues {
