@@ -4,12 +4,13 @@ pub mod complete;
 mod forward;
 mod forward_command;
 mod kubectl;
+mod reach;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
-use lkc_protocol::{message::Cni, relay::RelayTarget};
+use lkc_protocol::message::Cni;
 
 use crate::{
     config::{ClusterName, Encrypt, Overrides, duration},
@@ -19,6 +20,7 @@ use crate::{
 pub use forward::ForwardArg;
 pub use forward_command::{ClusterOrForward, Forward, ForwardCommand};
 pub use kubectl::shield as shield_kubectl;
+pub use reach::{Adopt, Doctor, Identity, Relay};
 
 const MANUAL: &str = "\
 Examples:
@@ -122,6 +124,7 @@ pub enum Command {
     Logs(Logs),
     Doctor(Doctor),
     Identity(Identity),
+    Adopt(Adopt),
     Daemon(Daemon),
     Relay(Relay),
     Completions(Completions),
@@ -435,50 +438,6 @@ pub enum Source {
     Daemon,
     /// What the machine itself printed
     Machine,
-}
-
-/// Try each way to a cluster's agent and tell how far it gets
-///
-/// Every carrier of the machine is tried on its own, from this process and beside the daemon: resolve,
-/// connect, preface (an agent answers), TLS (with the right keys), hello (of a version that works
-/// together). Exit code 0 when one of them leads to a link, else that of the failure. A serial line
-/// has one user at a time, so that it cannot be tried while the daemon uses it.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-Examples:
-  lkc-host doctor
-  lkc-host doctor k3s-far --output json")]
-pub struct Doctor {
-    #[command(flatten)]
-    pub which: Which,
-}
-
-/// Show the keys of a cluster's two ends and their fingerprints
-///
-/// The guest lets in the hosts whose keys its `lkc.authorized_hosts` lists; this host talks to the
-/// guest with the key shown here alone. `lkc-guest identity` shows the same in the guest.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-Examples:
-  lkc-host identity
-  lkc-host identity k3s-far --output json")]
-pub struct Identity {
-    #[command(flatten)]
-    pub which: Which,
-}
-
-/// Join standard input and output with a socket: a hop of a carrier
-///
-/// What `via` runs on a hop that has lkc-host. Ends when either side does.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-Examples:
-  lkc-host relay vsock:52:5000
-  lkc-host relay unix:/run/vm.sock")]
-pub struct Relay {
-    /// Where to: unix:PATH, tcp:HOST:PORT or vsock:CID:PORT
-    #[arg(value_name = "TARGET")]
-    pub target: RelayTarget,
 }
 
 /// Look after the background daemon

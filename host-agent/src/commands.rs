@@ -1,5 +1,6 @@
 //! What each command does: asks the daemon, shows the answer, decides the exit code.
 
+mod adopt;
 mod completions;
 mod context;
 mod conversation;
@@ -123,6 +124,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<End, CommandError> {
         Command::Daemon(args) => daemon::ask(context, args.command.as_ref()).await,
         Command::Doctor(args) => doctor::run(context, args).await,
         Command::Identity(args) => identity::run(context, args),
+        Command::Adopt(args) => adopt::run(context, args).await,
         // Answered before anything was begun: it blocks.
         Command::Relay(args) => relay::run(args).map(|()| End::Done),
         Command::Completions(args) => completions::run(context, args),

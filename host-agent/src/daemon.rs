@@ -8,6 +8,7 @@
 //!
 //! Deliberately absent: the command line, the terminal, and anything that prints.
 
+mod adopt;
 mod examine;
 mod forwarder;
 mod guest_link;
@@ -37,6 +38,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+pub use adopt::adopt;
 pub use examine::{CarrierCheck, Stage, examine};
 pub use guest_link::{ActiveLink, LinkSlot};
 pub use handle::{Handle, Views};
@@ -63,6 +65,14 @@ pub fn public_keys(
     cluster: &ClusterName,
 ) -> Result<(PublicKey, Option<PublicKey>), Failure> {
     provision::public_keys(paths, cluster).map_err(|error| error.to_failure())
+}
+
+/// Forgets a cluster that has keys and was never up.
+///
+/// # Errors
+/// Its files cannot be removed; calling again continues.
+pub fn forget(paths: &Paths, cluster: &ClusterName) -> Result<(), Failure> {
+    provision::remove(paths, cluster).map_err(|error| error.to_failure())
 }
 
 /// Runs the daemon in this process until it is told to stop or has been idle for long.

@@ -21,7 +21,7 @@ mod table;
 
 use std::{
     fmt,
-    io::{self, IsTerminal, Write},
+    io::{self, BufRead, IsTerminal, Read, Write},
     process::ExitCode,
 };
 
@@ -44,6 +44,9 @@ pub use plain::ChangedRows;
 pub use progress::Progress;
 pub use reverse::{forward_list, reverse_table};
 pub use table::{cluster_table, cluster_view};
+
+/// Longest line in bytes that is read from stdin.
+const LONGEST_LINE: u64 = 4096;
 
 /// Width taken for a terminal that does not say its own, in columns.
 const DEFAULT_WIDTH: usize = 80;
@@ -169,6 +172,21 @@ impl Output {
             answer.trim().to_ascii_lowercase().as_str(),
             "y" | "yes"
         ))
+    }
+
+    /// Reads a line: from the terminal, where it is asked for, else from stdin as it is.
+    ///
+    /// # Errors
+    /// Stdin cannot be read, or the question not be asked.
+    pub fn line(&self, question: &str) -> io::Result<String> {
+        let stdin = io::stdin();
+        if stdin.is_terminal() {
+            let mut stderr = io::stderr().lock();
+            write!(stderr, "{question} ").and_then(|()| stderr.flush())?;
+        }
+        let mut line = String::new();
+        stdin.lock().take(LONGEST_LINE).read_line(&mut line)?;
+        Ok(line.trim().to_owned())
     }
 
     /// Prints an error: text on stderr, or a JSON object on stdout.

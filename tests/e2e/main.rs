@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lkc_tests::{Programs, TestEnv, User, eventually, find_program, skipped};
 
+mod adopt;
 mod behaviours;
 mod cni;
 mod commands;

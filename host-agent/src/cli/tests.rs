@@ -15,6 +15,7 @@ const COMMANDS: &[&str] = &[
     "logs",
     "doctor",
     "identity",
+    "adopt",
     "daemon",
     "daemon run",
     "daemon status",

@@ -9,7 +9,8 @@ use super::{
 use crate::{
     cli::Delete,
     config::ClusterName,
-    control::Request,
+    control::{Done, Request},
+    daemon,
     error::{CommandError, Kind},
 };
 
@@ -24,7 +25,19 @@ pub(super) async fn run(context: &Context<'_>, args: &Delete) -> Result<End, Com
         let request = Request::Delete {
             cluster: cluster.clone(),
         };
-        let done = finish(context, request, args.timeout).await?;
+        let done = match finish(context, request, args.timeout).await {
+            // It has keys and was never up, so the daemon does not know it.
+            Err(error)
+                if error.kind == Kind::NotFound && context.known_clusters()?.contains(&cluster) =>
+            {
+                daemon::forget(&context.paths, &cluster)?;
+                Done {
+                    changed: true,
+                    elapsed_ms: 0,
+                }
+            }
+            done => done?,
+        };
         context.output.summary(&format!(
             "Cluster {cluster} is deleted, with its data and its kubeconfig."
         ))?;

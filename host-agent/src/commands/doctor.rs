@@ -40,13 +40,20 @@ async fn running(
     if !context.known_clusters()?.contains(cluster) {
         return Ok(None);
     }
-    let status = status::one(context, cluster).await?;
+    let status = match status::one(context, cluster).await {
+        // It has keys and was never up.
+        Err(error) if error.kind == Kind::NotFound => return Ok(None),
+        status => status?,
+    };
     let way = (status.link.carriers, status.machine.driver);
     Ok(Some(way).filter(|(carriers, _)| !carriers.is_empty()))
 }
 
 /// What the configuration says of a machine that is there already, connected or not.
-fn configured(context: &Context<'_>, cluster: &ClusterName) -> Result<Way, CommandError> {
+pub(super) fn configured(
+    context: &Context<'_>,
+    cluster: &ClusterName,
+) -> Result<Way, CommandError> {
     let spec = match remembered::read(context, cluster)? {
         Some(spec) => spec,
         None => context.config()?.cluster(Some(cluster))?.0.clone(),

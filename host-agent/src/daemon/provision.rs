@@ -68,10 +68,10 @@ impl ProvisionError {
     pub(super) fn to_failure(&self) -> Failure {
         let mut kind = Kind::HostIo;
         let hint = match self {
-            Self::UnknownGuest { ours, .. } => {
+            Self::UnknownGuest { cluster, ours } => {
                 kind = Kind::Authentication;
                 Some(format!(
-                    "write `guest-key` into lkc.toml or give --guest-key: `lkc-guest identity` in the machine prints it; and let this host in there with the key {ours}"
+                    "run `lkc-guest token` in the machine and `lkc-host adopt {cluster}` here; or write `guest-key` into lkc.toml, as `lkc-guest identity` in the machine prints it, and let this host in there with the key {ours}"
                 ))
             }
             Self::Private(error) => error.hint(),
@@ -155,6 +155,20 @@ pub(super) fn new_machine(
     machine_spec(&cluster, spec, authorized, Some(&guest))
 }
 
+/// Our key for a cluster, made now if there is none yet.
+pub(super) fn identity(paths: &Paths, name: &ClusterName) -> Result<Arc<Identity>, ProvisionError> {
+    host_identity(&prepared(paths, name)?).map(Arc::new)
+}
+
+/// Keeps the key that a cluster's guest must show.
+pub(super) fn pin_guest(
+    paths: &Paths,
+    name: &ClusterName,
+    guest: PublicKey,
+) -> Result<(), ProvisionError> {
+    pin(&prepared(paths, name)?, guest)
+}
+
 /// Keeps the key that the cluster's guest must show.
 fn pin(cluster: &ClusterPaths, guest: PublicKey) -> Result<(), ProvisionError> {
     let line = format!("{guest}\n");
@@ -174,6 +188,7 @@ pub(super) fn public_keys(
         return Ok((ours, None));
     }
     let guest = read_key(&path)?
+        .trim()
         .parse()
         .map_err(|source| ProvisionError::Key { path, source })?;
     Ok((ours, Some(guest)))
@@ -185,16 +200,13 @@ pub(super) fn credentials(
     name: &ClusterName,
     boot_id: [u8; 16],
 ) -> Result<Credentials, ProvisionError> {
-    let cluster = paths.cluster(name);
-    let path = cluster.guest_public_key();
-    let text = read_key(&path)?;
-    let guest: PublicKey = text
-        .trim()
-        .parse()
-        .map_err(|source| ProvisionError::Key { path, source })?;
+    let (ours, guest) = public_keys(paths, name)?;
     Ok(Credentials {
-        identity: Arc::new(host_identity(&cluster)?),
-        guest,
+        identity: identity(paths, name)?,
+        guest: guest.ok_or_else(|| ProvisionError::UnknownGuest {
+            cluster: name.clone(),
+            ours,
+        })?,
         boot_id,
     })
 }

@@ -97,7 +97,7 @@ macro_rules! as_arbitrary {
     )* };
 }
 
-as_arbitrary!(bool, u16, u32, u64, String);
+as_arbitrary!(bool, u16, u32, u64, String, [u8; 32]);
 
 macro_rules! one_of_all {
     ($($type:ty),*) => { $(

@@ -1,0 +1,59 @@
+//! `lkc-host adopt`.
+
+use serde_json::json;
+
+use super::{End, context::Context, doctor};
+use crate::{
+    carrier::Route,
+    cli::Adopt,
+    config::ClusterName,
+    daemon,
+    error::{CommandError, Kind},
+};
+
+pub(super) async fn run(context: &Context<'_>, args: &Adopt) -> Result<End, CommandError> {
+    let cluster = context.cluster(args.which.cluster.as_ref())?;
+    let routes = routes(context, args, &cluster)?;
+    let output = context.output;
+    let token = output
+        .line("Token of the guest, as `lkc-guest token` prints it there:")
+        .map_err(|error| {
+            CommandError::new(Kind::HostIo, format!("cannot read the token: {error}"))
+        })?;
+    let token = token
+        .parse()
+        .map_err(|error: lkc_protocol::enrolment::NotAToken| {
+            CommandError::new(Kind::BadInput, error.to_string())
+                .hint("run `lkc-guest token` in the machine and give what it prints")
+        })?;
+    let guest = daemon::adopt(&context.paths, &cluster, &routes, &token).await?;
+    if output.is_json() {
+        let fingerprint = guest.fingerprint();
+        output.json(
+            &json!({ "cluster": cluster, "guest": { "key": guest, "fingerprint": fingerprint } }),
+        )?;
+    } else {
+        output.summary(&format!(
+            "Cluster {cluster} is adopted: its guest has the key {} and lets this host in.\n\
+             Bring it up with `lkc-host up {cluster}`.",
+            guest.fingerprint()
+        ))?;
+    }
+    Ok(End::Done)
+}
+
+/// What was named, else what the configuration says of a machine that is there already.
+fn routes(
+    context: &Context<'_>,
+    args: &Adopt,
+    cluster: &ClusterName,
+) -> Result<Vec<Route>, CommandError> {
+    if args.carrier.is_empty() {
+        return doctor::configured(context, cluster).map(|(routes, _)| routes);
+    }
+    let named = args.carrier.iter().map(|carrier| Route {
+        via: args.via.clone(),
+        carrier: carrier.clone(),
+    });
+    Ok(named.collect())
+}
