@@ -60,6 +60,7 @@ fn it_is_connected_examined_let_go_of_and_goes_on() {
     let status = far.env.status("k3s-far");
     assert_eq!(status["link"]["state"], "up", "{status:#}");
     assert_eq!(status["machine"]["driver"], "existing");
+    assert_eq!(status["link"]["carrier"], socket.as_str());
     assert_eq!(status["machine"]["pid"], Value::Null);
     let doctor = far.env.run(&["doctor", "k3s-far", "--output", "json"]);
     let found = doctor.succeeds().json();

@@ -398,13 +398,16 @@ mod tests {
             stream.write_all(b"OK 5000\nhello").await.unwrap();
             question
         };
-        // A relay of the test's own: bash's, were it here, knows no unix sockets.
         let relay = dir.path().join("lkc-guest");
-        let script = "#!/usr/bin/env python3\nimport os, socket, sys, threading\n\
-            far = socket.socket(socket.AF_UNIX)\nfar.connect(sys.argv[2][5:])\n\
-            def there():\n    while data := os.read(0, 65536): far.sendall(data)\n\
-            threading.Thread(target=there, daemon=True).start()\n\
-            while data := far.recv(65536): os.write(1, data)\n";
+        let script = r#"#!/usr/bin/perl
+use IO::Socket::UNIX;
+my $far = IO::Socket::UNIX->new(Peer => substr($ARGV[1], 5)) or die "nobody: $!";
+if (!fork) {
+  while (sysread(STDIN, my $bytes, 65536)) { syswrite($far, $bytes) }
+  exit;
+}
+while (sysread($far, my $bytes, 65536)) { syswrite(STDOUT, $bytes) }
+"#;
         fs::write(&relay, script).unwrap();
         fs::set_permissions(&relay, fs::Permissions::from_mode(0o755)).unwrap();
         let path_with_relay = format!("exec:env PATH={}:/usr/bin:/bin", dir.path().display());

@@ -228,6 +228,7 @@ impl GuestLink {
             link,
             incoming,
             driver,
+            route: route.clone(),
         })
     }
 
@@ -253,6 +254,7 @@ impl GuestLink {
             handover,
             incoming,
             driver,
+            route,
         } = connected;
         let agent_version = link.peer().version.clone();
         tracing::info!(cluster = %self.cluster, link = number, encrypted = link.is_encrypted(), "link up");
@@ -272,6 +274,7 @@ impl GuestLink {
         let report = self.reporter.send(Report::LinkUp {
             link: number,
             agent_version,
+            carrier: Some(route),
         });
         let early = tokio::select! {
             end = &mut running => Some(end),
@@ -300,6 +303,7 @@ impl GuestLink {
 }
 
 struct Connected {
+    route: Route,
     link: Link,
     handover: Option<Arc<Taker>>,
     incoming: Incoming,

@@ -153,6 +153,7 @@ async fn an_agent_that_comes_late_is_met_and_met_again() {
         let Report::LinkUp {
             link,
             agent_version,
+            ..
         } = bench.report().await
         else {
             panic!("not linked");
@@ -261,7 +262,13 @@ async fn the_first_carrier_that_authenticates_is_used_and_the_worst_failure_told
     let right = bench.listen_at("guest");
     drop((wrong, impostor));
     let _guest = bench.accept(&right).await;
-    while !matches!(bench.report().await, Report::LinkUp { .. }) {}
+    let carrier = loop {
+        if let Report::LinkUp { carrier, .. } = bench.report().await {
+            break carrier.unwrap();
+        }
+    };
+    let expected = format!("unix:{}", bench.dir.path().join("guest").display());
+    assert_eq!(carrier.to_string(), expected);
     bench.end().await;
 }
 

@@ -14,6 +14,7 @@ use super::{
     probes::Probes,
 };
 use crate::{
+    carrier::Route,
     config::{ClusterSpec, ForwardSpec, ReverseSpec},
     control::{
         ClusterStatus, Failure, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus,
@@ -87,6 +88,8 @@ struct Link {
     /// Why it is not up.
     detail: String,
     agent_version: Option<String>,
+    /// Over which it is, where there are several.
+    carrier: Option<Route>,
 }
 
 /// How far the guest is set up on the current link.
@@ -459,10 +462,11 @@ impl Cluster {
     }
 
     fn link_status(&self) -> LinkStatus {
-        let carrier = self
+        let usual = self
             .machine
             .as_ref()
             .and_then(|machine| machine.carriers.first());
+        let carrier = self.link.carrier.as_ref().or(usual);
         LinkStatus {
             state: match (&self.stage, self.link.up) {
                 (Stage::Running, true) => LinkState::Up,

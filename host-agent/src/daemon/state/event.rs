@@ -140,6 +140,8 @@ pub enum Report {
         link: u64,
         /// Build version of the guest agent.
         agent_version: String,
+        /// Over which of the machine's carriers; none when it is the only one.
+        carrier: Option<Route>,
     },
     /// An attempt to connect failed; the next one follows by itself.
     LinkFailed {

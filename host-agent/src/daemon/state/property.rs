@@ -263,6 +263,7 @@ impl World {
                         Report::LinkUp {
                             link: view.map_or(0, |view| view.status.link.connects) + 1,
                             agent_version: "0.1.0".to_owned(),
+                            carrier: None,
                         },
                     ),
                     Move::LinkFailed => (

@@ -151,6 +151,7 @@ impl Bench {
         self.report(Report::LinkUp {
             link,
             agent_version: "0.1.0".to_owned(),
+            carrier: None,
         });
         self.configure();
         let (link, snapshot) = (self.link(), ladder(7, Rung::Node));

@@ -12,6 +12,7 @@ use super::{
     After, Cluster, Forward, Setup, Stage, at_rung, bounded, unasked,
 };
 use crate::{
+    carrier::Route,
     config::{ClusterSpec, ForwardSpec, ReverseSpec},
     control::{Failure, ForwardState},
     error::Kind,
@@ -306,7 +307,8 @@ impl Cluster {
             Report::LinkUp {
                 link,
                 agent_version,
-            } => self.handle_link_up(link, &agent_version, steps),
+                carrier,
+            } => self.handle_link_up(link, &agent_version, carrier, steps),
             Report::LinkFailed { attempt, failure } => self.handle_link_failed(attempt, failure),
             Report::LinkDown { why } => self.handle_link_down(&why),
             Report::KubeconfigWritten { path, identity } => {
@@ -357,7 +359,14 @@ impl Cluster {
         self.link.up && self.link.number == link
     }
 
-    fn handle_link_up(&mut self, link: u64, agent_version: &str, steps: &mut Steps) {
+    fn handle_link_up(
+        &mut self,
+        link: u64,
+        agent_version: &str,
+        carrier: Option<Route>,
+        steps: &mut Steps,
+    ) {
+        self.link.carrier = carrier;
         self.link.up = true;
         self.link.number = link;
         self.link.detail.clear();
@@ -379,6 +388,7 @@ impl Cluster {
 
     fn handle_link_down(&mut self, why: &str) {
         self.link.up = false;
+        self.link.carrier = None;
         self.link.detail = sanitize::line(why);
         self.setup = Setup::None;
         self.picture = None;

@@ -29,6 +29,7 @@ fn a_lost_link_leaves_no_rung_standing() {
     bench.report(Report::LinkUp {
         link,
         agent_version: "0.1.0".to_owned(),
+        carrier: None,
     });
     assert_eq!(bench.task_names(), ["ApplyNetwork"]);
     assert_eq!(bench.rung(Rung::Node).0, RungState::Pending);
@@ -142,6 +143,7 @@ fn a_network_that_fails_is_tried_again_by_up() {
     bench.report(Report::LinkUp {
         link,
         agent_version: String::new(),
+        carrier: None,
     });
     bench.report(Report::NetworkFailed {
         link: 1,

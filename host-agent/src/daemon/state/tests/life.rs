@@ -29,6 +29,7 @@ fn up_climbs_one_step_at_a_time() {
     bench.report(Report::LinkUp {
         link,
         agent_version: "0.1.0".to_owned(),
+        carrier: None,
     });
     assert_eq!(bench.task_names(), ["ApplyNetwork"]);
     assert_eq!(bench.rung(Rung::Agent).1, "lkc-guest 0.1.0, link up");

@@ -118,6 +118,7 @@ fn a_new_link_is_probed_again_once_its_credentials_have_come() {
     bench.report(Report::LinkUp {
         link,
         agent_version: "0.1.0".to_owned(),
+        carrier: None,
     });
     assert_eq!(bench.task_names(), ["StopProbing", "ApplyNetwork"]);
     assert_eq!(bench.view().api, ApiCheck::Awaited(None));

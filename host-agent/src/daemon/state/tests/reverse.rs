@@ -81,6 +81,7 @@ fn the_guest_is_asked_to_listen_once_it_has_its_addresses() {
     bench.report(Report::LinkUp {
         link,
         agent_version,
+        carrier: None,
     });
     assert_eq!(bench.task_names(), ["ApplyNetwork"]);
     let summary = "192.100.0.10/24 on eth0".to_owned();
@@ -104,6 +105,7 @@ fn without_reverse_forwards_the_guest_is_asked_for_none() {
     bench.report(Report::LinkUp {
         link,
         agent_version,
+        carrier: None,
     });
     let summary = "192.100.0.10/24 on eth0".to_owned();
     bench.report(Report::NetworkApplied { link, summary });
