@@ -107,9 +107,9 @@ impl ConnectedCarrier {
 }
 
 impl Carrier {
-    /// Connects from this host. Where more than the kernel stands between the ends the caller's
-    /// deadline bounds it.
-    async fn connect(&self) -> Result<ConnectedCarrier, ConnectFailure> {
+    /// Connects from this host, over SSH with `options`. Where more than the kernel stands between
+    /// the ends the caller's deadline bounds it.
+    async fn connect(&self, options: &ssh::Options) -> Result<ConnectedCarrier, ConnectFailure> {
         match self {
             Self::Vsock { cid, port } => vsock::connect(*cid, *port).await,
             Self::Hybrid { path, port } => hybrid::connect(path, *port).await,
@@ -117,7 +117,7 @@ impl Carrier {
             Self::Tcp { host, port } => tcp::connect(host, *port).await,
             Self::Exec(command) => exec::connect(command),
             Self::Serial(path) => serial::connect(path).await,
-            Self::Ssh(target) => ssh::carrier(target, &ssh::Options::default()).await,
+            Self::Ssh(target) => ssh::carrier(target, options).await,
         }
     }
 }

@@ -112,7 +112,7 @@ pub enum Format {
 /// A command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    Up(Up),
+    Up(Box<Up>),
     Down(Down),
     Restart(Restart),
     Delete(Delete),
@@ -185,6 +185,12 @@ pub struct Up {
     /// Key of the guest in a machine that is there already, as `lkc-guest identity` prints it
     #[arg(long, value_name = "KEY", conflicts_with = "all")]
     pub guest_key: Option<String>,
+    /// Configuration that ssh: carriers and hops are looked up in, in place of ~/.ssh/config
+    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath, conflicts_with = "all")]
+    pub ssh_config: Option<PathBuf>,
+    /// Take the host key of an SSH server that no known_hosts file has as it is, and keep it
+    #[arg(long, conflicts_with = "all")]
+    pub accept_new: bool,
     /// Who provides the pod network: k3s' own flannel, or nobody until you install one
     #[arg(long, value_name = "CNI", value_parser = parse_cni)]
     pub cni: Option<Cni>,
@@ -228,6 +234,8 @@ impl Up {
             carriers: self.carrier.clone(),
             via: self.via.clone(),
             guest_key: self.guest_key.clone(),
+            ssh_config: self.ssh_config.clone(),
+            accept_new: self.accept_new,
             cni: self.cni.map(|cni| cni.to_string()),
             encrypt: self.encrypt.then(|| Encrypt::Always.to_string()),
             k3s_binary: self.k3s.clone(),

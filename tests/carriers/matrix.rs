@@ -2,8 +2,11 @@
 
 use std::{fs, path::Path};
 
-use lkc_host::carrier::Route;
-use lkc_tests::eventually;
+use lkc_host::carrier::{Route, ssh::Options};
+use lkc_tests::{
+    eventually, skipped,
+    sshd::{SshWorld, Sshd},
+};
 
 use crate::{PATIENCE, guest::Guest, peers, traffic};
 
@@ -104,6 +107,87 @@ async fn hops() {
     holds(guest, &route, Bytes::Encrypted).await;
 }
 
+/// A server that a key opens, and a route over it; the folder and the server live as long as these.
+fn over_ssh(settings: &str, via: &[&str], carrier: &str) -> Option<(SshWorld, Sshd, Route)> {
+    let world = SshWorld::new()
+        .inspect_err(|missing| skipped(missing))
+        .ok()?;
+    let key = world.plain_key("id");
+    let sshd = world.sshd("dev", &[&key], settings);
+    world.write("known_hosts", &sshd.known_hosts());
+    let block = sshd.host_block("dev", &format!("IdentityFile {}", key.display()));
+    let mut route = route(via, carrier);
+    route.ssh.config = Some(world.client_configuration(&block));
+    route.ssh.known_hosts = Some(world.path("own_known_hosts"));
+    Some((world, sshd, route))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ssh_to_the_socket() {
+    let guest = Guest::start();
+    let Some((_world, sshd, mut route)) = over_ssh("", &[], "ssh:dev") else {
+        return;
+    };
+    route.ssh.socket = Some(guest.path("agent.sock"));
+    holds(guest, &route, Bytes::Encrypted).await;
+    sshd.has_no_sessions();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ssh_to_a_command_behind_a_login_script_that_talks() {
+    let guest = Guest::start();
+    let noisy = "AllowStreamLocalForwarding no\nMaxSessions 1\n\
+                 ForceCommand sh -c 'echo Welcome; echo nvm is old >&2; eval exec \"$SSH_ORIGINAL_COMMAND\"'\n";
+    let Some((_world, sshd, mut route)) = over_ssh(noisy, &[], "ssh:dev") else {
+        return;
+    };
+    route.ssh.socket = Some(guest.path("agent.sock"));
+    route.ssh.command = Some(stdio(&guest).strip_prefix("exec:").unwrap().to_owned());
+    holds(guest, &route, Bytes::Encrypted).await;
+    sshd.has_no_sessions();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ssh_as_a_hop() {
+    let guest = Guest::start();
+    for carrier in [
+        format!("tcp:{}", guest.tcp),
+        format!("unix:{}", guest.path("agent.sock").display()),
+        stdio(&guest),
+    ] {
+        let Some((_world, sshd, route)) = over_ssh("", &["ssh:dev"], &carrier) else {
+            return;
+        };
+        let connected = guest.until_connected(&route).await;
+        assert!(connected.link.is_encrypted(), "{route}");
+        traffic::pass(&connected.link).await;
+        connected.close().await;
+        sshd.has_no_sessions();
+    }
+    peers::monitor(&guest.path("vm.vsock"), guest.path("agent.sock"));
+    let hybrid = format!("hybrid:{}:5000", guest.path("vm.vsock").display());
+    let Some((_world, sshd, route)) = over_ssh("", &["ssh:dev"], &hybrid) else {
+        return;
+    };
+    holds(guest, &route, Bytes::Encrypted).await;
+    sshd.has_no_sessions();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ssh_and_then_a_command_as_hops() {
+    let guest = Guest::start();
+    let path = format!(
+        "exec:env PATH={}:/usr/bin:/bin",
+        directory(&guest).display()
+    );
+    let carrier = format!("tcp:{}", guest.tcp);
+    let Some((_world, sshd, route)) = over_ssh("", &["ssh:dev", &path], &carrier) else {
+        return;
+    };
+    holds(guest, &route, Bytes::Encrypted).await;
+    sshd.has_no_sessions();
+}
+
 /// The one body: traffic, a second link after the first, one after the agent was killed, and nothing
 /// left of any of them.
 async fn holds(mut guest: Guest, route: &Route, bytes: Bytes) {
@@ -133,6 +217,7 @@ fn route(via: &[&str], carrier: &str) -> Route {
     Route {
         via: via.iter().map(|hop| hop.parse().unwrap()).collect(),
         carrier: carrier.parse().unwrap(),
+        ssh: Options::default(),
     }
 }
 

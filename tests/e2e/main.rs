@@ -23,6 +23,7 @@ mod reverse;
 mod rotation;
 mod secrets;
 mod socks;
+mod ssh;
 mod terminal;
 mod two_clusters;
 mod unix_sockets;

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::{
     Carrier, ConnectFailure, ConnectedCarrier, exec, hybrid,
-    ssh::{self, Destination},
+    ssh::{self, Destination, Options},
     words::{self, WordsError},
 };
 
@@ -52,19 +52,18 @@ exit 127"#;
 pub(super) async fn connect(
     hops: &[Hop],
     carrier: &Carrier,
+    options: &Options,
 ) -> Result<ConnectedCarrier, ConnectFailure> {
     let (targets, commands) = halves(hops).map_err(ConnectFailure::Unsupported)?;
     let mut connected = if let Carrier::Ssh(target) = carrier {
         check_ssh_end(commands).map_err(ConnectFailure::Unsupported)?;
         let targets = [targets, vec![target.clone()]].concat();
-        let options = ssh::Options::default();
-        let stream = ssh::connect(&targets, &options, &options.destination()).await?;
+        let stream = ssh::connect(&targets, options, &options.destination()).await?;
         ConnectedCarrier::remote(stream)
     } else if targets.is_empty() {
         exec::connect(&command(commands, carrier))?
     } else {
-        let options = ssh::Options::default();
-        let stream = ssh::connect(&targets, &options, &destination(commands, carrier)).await?;
+        let stream = ssh::connect(&targets, options, &destination(commands, carrier)).await?;
         ConnectedCarrier::remote(stream)
     };
     if let Carrier::Hybrid { port, .. } = carrier {
@@ -233,6 +232,7 @@ mod tests {
         Route {
             via: via.iter().map(|hop| hop.parse().unwrap()).collect(),
             carrier: carrier.parse().unwrap(),
+            ssh: Options::default(),
         }
     }
 

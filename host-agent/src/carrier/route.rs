@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Carrier, CarrierError, ConnectedCarrier, Hop, hop};
+use super::{Carrier, CarrierError, ConnectedCarrier, Hop, hop, ssh};
 
 /// A carrier and the way to the place from which it is connected.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -14,32 +14,49 @@ pub struct Route {
     pub via: Vec<Hop>,
     /// As seen from the last hop.
     pub carrier: Carrier,
+    /// How SSH is spoken from this host.
+    pub ssh: ssh::Options,
 }
 
-/// A route without hops is written as its carrier alone.
+/// A route without hops and options is written as its carrier alone.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Written {
     Direct(Carrier),
-    Via { via: Vec<Hop>, to: Carrier },
+    Full {
+        #[serde(default)]
+        via: Vec<Hop>,
+        to: Carrier,
+        #[serde(default, skip_serializing_if = "is_default")]
+        ssh: ssh::Options,
+    },
+}
+
+fn is_default(options: &ssh::Options) -> bool {
+    *options == ssh::Options::default()
 }
 
 impl From<Written> for Route {
     fn from(written: Written) -> Self {
         match written {
             Written::Direct(carrier) => carrier.into(),
-            Written::Via { via, to } => Self { via, carrier: to },
+            Written::Full { via, to, ssh } => Self {
+                via,
+                carrier: to,
+                ssh,
+            },
         }
     }
 }
 
 impl From<Route> for Written {
     fn from(route: Route) -> Self {
-        let Route { via, carrier } = route;
-        if via.is_empty() {
+        let Route { via, carrier, ssh } = route;
+        if via.is_empty() && is_default(&ssh) {
             Self::Direct(carrier)
         } else {
-            Self::Via { via, to: carrier }
+            let to = carrier;
+            Self::Full { via, to, ssh }
         }
     }
 }
@@ -49,6 +66,7 @@ impl From<Carrier> for Route {
         Self {
             via: Vec::new(),
             carrier,
+            ssh: ssh::Options::default(),
         }
     }
 }
@@ -60,9 +78,9 @@ impl Route {
     /// Why not, with the place.
     pub async fn connect(&self) -> Result<ConnectedCarrier, CarrierError> {
         let connected = if self.via.is_empty() {
-            self.carrier.connect().await
+            self.carrier.connect(&self.ssh).await
         } else {
-            hop::connect(&self.via, &self.carrier).await
+            hop::connect(&self.via, &self.carrier, &self.ssh).await
         };
         connected.map_err(|source| CarrierError {
             route: self.clone(),
@@ -77,5 +95,25 @@ impl fmt::Display for Route {
             write!(formatter, "{hop} → ")?;
         }
         self.carrier.fmt(formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_survive_being_written_and_read() {
+        for text in [
+            r#""ssh:root@dev:2222""#,
+            r#"{"via":["ssh:colima","exec:nice"],"to":"tcp:10.0.0.5:7000"}"#,
+            r#"{"via":["ssh:colima"],"to":"tcp:10.0.0.5:7000","ssh":{"accept-new":true}}"#,
+            r#"{"via":[],"to":"ssh:lima-k3s","ssh":{"config":"/home/me/.lima/k3s/ssh.config"}}"#,
+        ] {
+            let route: Route = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&route).unwrap(), text);
+        }
+        let route: Route = serde_json::from_str(r#"{"via":["ssh:a"],"to":"unix:/s"}"#).unwrap();
+        assert_eq!(route.to_string(), "ssh:a → unix:/s");
     }
 }

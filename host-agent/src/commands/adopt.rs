@@ -48,12 +48,19 @@ fn routes(
     args: &Adopt,
     cluster: &ClusterName,
 ) -> Result<Vec<Route>, CommandError> {
+    let configured = doctor::configured(context, cluster).map(|(routes, _)| routes);
     if args.carrier.is_empty() {
-        return doctor::configured(context, cluster).map(|(routes, _)| routes);
+        return configured;
     }
+    // How SSH is spoken stands in the configuration, also for carriers that do not.
+    let ssh = configured
+        .ok()
+        .and_then(|routes| Some(routes.first()?.ssh.clone()));
+    let ssh = ssh.unwrap_or_default();
     let named = args.carrier.iter().map(|carrier| Route {
         via: args.via.clone(),
         carrier: carrier.clone(),
+        ssh: ssh.clone(),
     });
     Ok(named.collect())
 }

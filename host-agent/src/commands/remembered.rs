@@ -5,6 +5,7 @@ use lkc_protocol::message::Cni;
 
 use super::context::Context;
 use crate::{
+    carrier::ssh,
     config::{ClusterName, ClusterSpec, Encrypt, Overrides, Reach},
     error::{CommandError, Kind},
     paths::private::{ReadError, read_bounded},
@@ -62,10 +63,18 @@ pub(super) fn complete(said: Overrides, spec: &ClusterSpec) -> Overrides {
             let key = spec.reach.as_ref()?.guest_key?;
             Some(key.to_string())
         }),
+        ssh_config: said.ssh_config.or_else(|| ssh_of(spec)?.config.clone()),
+        accept_new: said.accept_new || ssh_of(spec).is_some_and(|ssh| ssh.accept_new),
         carriers,
         via,
         ..said
     }
+}
+
+/// How SSH was spoken; the same for every carrier.
+fn ssh_of(spec: &ClusterSpec) -> Option<&ssh::Options> {
+    let reach = spec.reach.as_ref()?;
+    reach.carriers.first().map(|route| &route.ssh)
 }
 
 /// The carriers as flags, and their hops, unless others are said.

@@ -14,7 +14,7 @@ use super::{
     reader::{Reader, Value, array, in_order, integer, place, table, text, wrong_type},
 };
 
-pub(super) use reach::DraftReach;
+pub(super) use reach::{DraftReach, DraftSsh};
 pub(super) use reverse::{DraftReverse, UNIX};
 
 /// What is said of a cluster.
@@ -235,6 +235,7 @@ impl Draft {
             "carriers",
             "via",
             "guest-key",
+            "ssh",
         ];
         let reader = Reader::new(table(value)?, &format!("[cluster.{name}]"), &known)?;
         let mut draft = Self {
@@ -250,7 +251,7 @@ impl Draft {
             encrypt: reader.text("encrypt")?,
             wait: reader.text("wait")?,
             timeout: reader.text("timeout")?,
-            reach: DraftReach::read(&reader)?,
+            reach: DraftReach::read(&reader, &format!("[cluster.{name}.ssh]"), base)?,
             ..Self::named(key.map(|_| name))
         };
         if let Some(ports) = reader.table("ports")? {

@@ -34,6 +34,10 @@ pub struct Overrides {
     pub via: Vec<String>,
     /// `--guest-key`.
     pub guest_key: Option<String>,
+    /// `--ssh-config`, relative to the working directory.
+    pub ssh_config: Option<PathBuf>,
+    /// `--accept-new`.
+    pub accept_new: bool,
     /// `--k3s`: the program, relative to the working directory.
     pub k3s_binary: Option<PathBuf>,
     /// `--k3s-setting`: `KEY=VALUE` or `KEY`, in k3s' own words; added to those of the file.
@@ -72,7 +76,7 @@ impl Overrides {
                 *field = Some(Placed::new(text.clone(), Place::Flag(flag)));
             }
         }
-        self.apply_reach(&mut draft.reach);
+        self.apply_reach(&mut draft.reach, base);
         if let Some(binary) = &self.k3s_binary {
             draft.k3s_binary = Some(Placed::new(base.resolve(binary), Place::Flag("--k3s")));
         }
@@ -93,7 +97,7 @@ impl Overrides {
 }
 
 impl Overrides {
-    fn apply_reach(&self, reach: &mut DraftReach) {
+    fn apply_reach(&self, reach: &mut DraftReach, base: &Base<'_>) {
         for (said, flag, field) in [
             (&self.carriers, "--carrier", &mut reach.carriers),
             (&self.via, "--via", &mut reach.via),
@@ -104,6 +108,15 @@ impl Overrides {
                     .map(|text| Placed::new(text.clone(), Place::Flag(flag)))
                     .collect();
             }
+        }
+        let ssh = &mut reach.ssh;
+        if let Some(config) = &self.ssh_config {
+            ssh.config = Some(base.resolve(config));
+            ssh.place = Some(Place::Flag("--ssh-config"));
+        }
+        if self.accept_new {
+            ssh.accept_new = true;
+            ssh.place = Some(Place::Flag("--accept-new"));
         }
         if let Some(key) = &self.guest_key {
             reach.guest_key = Some(Placed::new(key.clone(), Place::Flag("--guest-key")));

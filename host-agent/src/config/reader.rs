@@ -50,6 +50,14 @@ impl<'t> Reader<'t> {
         self.value(key).map(integer).transpose()
     }
 
+    pub(super) fn boolean(&self, key: &str) -> Result<Option<bool>, Problem> {
+        let read = |value: &Value<'_>| match value.as_ref() {
+            DeValue::Boolean(said) => Ok(*said),
+            other => Err(wrong_type("true or false", other, value.span())),
+        };
+        self.value(key).map(read).transpose()
+    }
+
     /// A list of strings; nothing is an empty one.
     pub(super) fn texts(&self, key: &str) -> Result<Vec<Placed<String>>, Problem> {
         match self.value(key) {

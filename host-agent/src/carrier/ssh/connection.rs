@@ -152,7 +152,7 @@ impl Connection {
             .bound(&connection.hop, "log us in", logging_in)
             .await?;
         if let Some(banner) = connection.story.banner() {
-            tracing::debug!(hop = %connection.hop, "banner: {banner}");
+            tracing::info!(hop = %connection.hop, "banner: {banner}");
             connection.banners.push(banner);
         }
         match outcome {

@@ -199,7 +199,7 @@ impl HostKeyError {
                 format!(
                     "compare the fingerprint on the host (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`), then `ssh -o HostKeyAlgorithms=ssh-ed25519 {written}` and answer yes"
                 ),
-                "or set `accept-new = true` beside the carrier: the first key is taken as it is, and kept".to_owned(),
+                "or let lkc take it as it is, and keep it: `--accept-new`, or `accept-new = true` in `[cluster.NAME.ssh]`".to_owned(),
             ],
             Self::Revoked { .. } => vec!["give the host a new key".to_owned()],
             Self::Certificate | Self::Read { .. } | Self::Write { .. } => Vec::new(),

@@ -1,12 +1,12 @@
 //! How a machine that is there already is reached.
 
-use std::fmt::Display;
+use std::{fmt::Display, path::PathBuf};
 
 use crate::{
-    carrier::{Carrier, Hop, Route, check_hops},
+    carrier::{Carrier, Hop, Route, check_hops, ssh::Options},
     config::{
         cluster::{Driver, Reach},
-        draft::Draft,
+        draft::{Draft, DraftSsh},
         place::Placed,
         problem::Problem,
     },
@@ -37,6 +37,7 @@ pub(super) fn decide(draft: &Draft, driver: Driver) -> Result<Option<Reach>, Pro
         .help("name one or several: --carrier tcp:10.0.0.2:7000, or carriers = [\"…\"]"));
     }
     let via: Vec<Hop> = said.via.iter().map(read).collect::<Result<_, _>>()?;
+    let ssh = ssh_options(&said.ssh)?;
     let carriers = said
         .carriers
         .iter()
@@ -44,6 +45,7 @@ pub(super) fn decide(draft: &Draft, driver: Driver) -> Result<Option<Reach>, Pro
             let route = Route {
                 via: via.clone(),
                 carrier: read::<Carrier>(carrier)?,
+                ssh: ssh.clone(),
             };
             match check_hops(&route.via, &route.carrier) {
                 Ok(()) => Ok(route),
@@ -56,6 +58,25 @@ pub(super) fn decide(draft: &Draft, driver: Driver) -> Result<Option<Reach>, Pro
         carriers,
         guest_key,
     }))
+}
+
+fn ssh_options(said: &DraftSsh) -> Result<Options, Problem> {
+    let socket = said.socket.as_ref().map(|socket| {
+        if socket.value.starts_with('/') {
+            Ok(PathBuf::from(&socket.value))
+        } else {
+            let problem = format!("`{}` is no absolute path", socket.value);
+            Err(Problem::at(&socket.place, problem))
+        }
+    });
+    Ok(Options {
+        config: said.config.clone(),
+        known_hosts: None,
+        accept_new: said.accept_new,
+        pinned: said.host_keys.iter().map(read).collect::<Result<_, _>>()?,
+        socket: socket.transpose()?,
+        command: said.command.as_ref().map(|command| command.value.clone()),
+    })
 }
 
 fn read<T: std::str::FromStr<Err: Display>>(said: &Placed<String>) -> Result<T, Problem> {
