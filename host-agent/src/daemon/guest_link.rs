@@ -274,7 +274,7 @@ impl GuestLink {
         let report = self.reporter.send(Report::LinkUp {
             link: number,
             agent_version,
-            carrier: Some(route),
+            carrier: Some(Box::new(route)),
         });
         let early = tokio::select! {
             end = &mut running => Some(end),

@@ -141,7 +141,7 @@ pub enum Report {
         /// Build version of the guest agent.
         agent_version: String,
         /// Over which of the machine's carriers; none when it is the only one.
-        carrier: Option<Route>,
+        carrier: Option<Box<Route>>,
     },
     /// An attempt to connect failed; the next one follows by itself.
     LinkFailed {

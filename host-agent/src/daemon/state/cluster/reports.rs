@@ -308,7 +308,7 @@ impl Cluster {
                 link,
                 agent_version,
                 carrier,
-            } => self.handle_link_up(link, &agent_version, carrier, steps),
+            } => self.handle_link_up(link, &agent_version, carrier.map(|carrier| *carrier), steps),
             Report::LinkFailed { attempt, failure } => self.handle_link_failed(attempt, failure),
             Report::LinkDown { why } => self.handle_link_down(&why),
             Report::KubeconfigWritten { path, identity } => {
