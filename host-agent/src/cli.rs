@@ -4,7 +4,9 @@ pub mod complete;
 mod forward;
 mod forward_command;
 mod kubectl;
+mod machine;
 mod reach;
+mod snapshot;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -20,7 +22,9 @@ use crate::{
 pub use forward::ForwardArg;
 pub use forward_command::{ClusterOrForward, Forward, ForwardCommand};
 pub use kubectl::shield as shield_kubectl;
+pub use machine::MachineArgs;
 pub use reach::{Adopt, Doctor, Identity, Relay};
+pub use snapshot::{SnapshotArgs, SnapshotCommand, SnapshotName};
 
 const MANUAL: &str = "\
 Examples:
@@ -121,6 +125,7 @@ pub enum Command {
     Kubeconfig(Kubeconfig),
     Kubectl(Kubectl),
     Forward(Forward),
+    Snapshot(SnapshotArgs),
     Logs(Logs),
     Doctor(Doctor),
     Identity(Identity),
@@ -163,6 +168,7 @@ Examples:
   lkc-host up
   lkc-host up k3s-capi --index 1
   lkc-host up --cni none --wait api
+  lkc-host up --image nixos.qcow2 --cpus 4 --memory 8GiB   # a virtual machine by QEMU
   lkc-host up --wait deployment/kube-system/coredns --timeout 10m
   lkc-host up --forward 5432 --forward 8000:10.43.0.20:80
   lkc-host up --reverse 5000 --reverse node:11434:127.0.0.1:11434
@@ -191,6 +197,8 @@ pub struct Up {
     /// Take the host key of an SSH server that no known_hosts file has as it is, and keep it
     #[arg(long, conflicts_with = "all")]
     pub accept_new: bool,
+    #[command(flatten)]
+    pub machine: MachineArgs,
     /// Who provides the pod network: k3s' own flannel, or nobody until you install one
     #[arg(long, value_name = "CNI", value_parser = parse_cni)]
     pub cni: Option<Cni>,
@@ -242,7 +250,7 @@ impl Up {
             ports: self.socks.iter().map(socks_port).collect(),
             forwards: self.forward.iter().map(ToString::to_string).collect(),
             reverse: self.reverse.clone(),
-            ..Overrides::default()
+            ..self.machine.overrides()
         }
     }
 }

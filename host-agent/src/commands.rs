@@ -12,6 +12,7 @@ mod file_log;
 mod follow;
 mod forward;
 mod identity;
+mod image;
 mod kubeconfig;
 mod kubectl;
 mod logs;
@@ -19,6 +20,7 @@ mod own_kubeconfig;
 mod relay;
 mod remembered;
 mod restart;
+mod snapshot;
 mod status;
 mod up;
 mod version;
@@ -120,6 +122,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<End, CommandError> {
         Command::Kubeconfig(args) => kubeconfig::run(context, args).await,
         Command::Kubectl(args) => kubectl::run(context, args).await,
         Command::Forward(args) => forward::run(context, args).await,
+        Command::Snapshot(args) => snapshot::run(context, args).await,
         Command::Logs(args) => logs::run(context, args).await,
         Command::Daemon(args) => daemon::ask(context, args.command.as_ref()).await,
         Command::Doctor(args) => doctor::run(context, args).await,

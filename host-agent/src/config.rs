@@ -17,6 +17,7 @@ mod problem;
 mod reader;
 mod request;
 mod reverse;
+pub mod size;
 mod suggest;
 
 #[cfg(test)]
@@ -32,7 +33,7 @@ use std::{
 pub use self::{
     cluster::{
         ClusterName, ClusterSpec, Driver, Encrypt, ForwardProtocol, ForwardSpec, K3sSpec,
-        MacAddress, Reach,
+        MacAddress, Reach, VmImage, VmSpec,
     },
     collision::{Claim, Collision, check_against},
     decide::LARGEST_INDEX,

@@ -19,6 +19,7 @@ pub use status::{
 use crate::{
     config::{ClusterName, ClusterSpec, ForwardSpec},
     error::Kind,
+    machine::{Snapshot, SnapshotOrder},
 };
 use lkc_protocol::message::LogSource;
 
@@ -103,6 +104,13 @@ pub enum Request {
         /// Name, or port in decimal.
         forward: String,
     },
+    /// Save, restore, list or delete snapshots of a machine.
+    Snapshot {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// What to do.
+        order: SnapshotOrder,
+    },
     /// Log lines of the guest.
     Logs {
         /// Which cluster.
@@ -140,6 +148,11 @@ pub enum Reply {
     },
     /// What trying a forward has found, once per listener.
     Checked(ForwardCheck),
+    /// The snapshots of a machine, as they are now.
+    Snapshots {
+        /// The oldest first.
+        snapshots: Vec<Snapshot>,
+    },
     /// A log line.
     Log {
         /// Its text, as the guest sent it: sanitise before printing.

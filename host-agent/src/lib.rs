@@ -21,7 +21,7 @@ pub mod sanitize;
 
 /// Runs the program.
 ///
-/// What must happen in a process of one thread comes first: the parts of a sandbox, then the answer
+/// What must happen in a process of one thread comes first: the parts of a machine, then the answer
 /// to a shell that completes.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -29,6 +29,8 @@ pub fn main() -> ExitCode {
     match args.get(1).and_then(|command| command.to_str()) {
         Some(machine::sandbox::ENTER_COMMAND) => return machine::sandbox::enter_main(&args[2..]),
         Some(machine::sandbox::INIT_COMMAND) => return machine::sandbox::init_main(&args[2..]),
+        Some(machine::qemu::KEEPER_COMMAND) => return machine::qemu::keeper_main(),
+        Some(machine::qemu::CHILD_COMMAND) => return machine::qemu::child_main(&args[2..]),
         _ => {}
     }
     if let Some(answered) = cli::complete::answer(&args) {

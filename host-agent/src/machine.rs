@@ -4,8 +4,16 @@
 //! A machine outlives the daemon that started it. Whoever comes next finds it by the record in its
 //! state directory, so nothing here is needed to keep one running.
 
+mod directories;
 mod error;
 pub mod existing;
+#[cfg(target_os = "linux")]
+mod process;
+#[cfg(not(target_os = "linux"))]
+#[path = "machine/process_elsewhere.rs"]
+mod process;
+pub mod qemu;
+mod record;
 #[cfg(target_os = "linux")]
 pub mod sandbox;
 #[cfg(not(target_os = "linux"))]
@@ -14,6 +22,7 @@ pub mod sandbox;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::carrier::{Carrier, Route};
 
 pub use error::{MachineError, Sysctl};
+pub use qemu::QemuError;
 pub use sandbox::probe;
 
 /// The socket of the agent, inside [`MachineSpec::runtime_dir`].
@@ -45,6 +55,8 @@ pub enum Driver {
     Sandbox,
     /// A machine that somebody else made and runs.
     Existing,
+    /// A virtual machine by QEMU.
+    Qemu,
 }
 
 /// Everything a driver needs to know to make a machine.
@@ -68,6 +80,39 @@ pub struct MachineSpec {
     pub agent_args: Vec<String>,
     /// Added to the agent's otherwise clean environment.
     pub env: BTreeMap<String, String>,
+    /// What a virtual machine is made of; other drivers have no use for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<VmSpec>,
+}
+
+/// What a virtual machine is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmSpec {
+    /// A disk image that contains the agent. It is never written.
+    pub image: PathBuf,
+    /// Processors.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Size that the disk has at least, in MiB; the image's own when there is none.
+    pub disk_mib: Option<u32>,
+    /// Firmware to boot with; the usual one of the architecture when there is none.
+    pub firmware: Option<PathBuf>,
+    /// The network that the guest's own traffic leaves by.
+    pub network: VmNetwork,
+}
+
+/// The network behind a virtual machine's interface, as the guest sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmNetwork {
+    /// The guest's address.
+    pub address: IpAddr,
+    /// Prefix length of it.
+    pub prefix: u8,
+    /// Who leads out of it; nobody when there is none.
+    pub gateway: Option<IpAddr>,
+    /// Where names are asked for, if that is in this network.
+    pub nameserver: Option<IpAddr>,
 }
 
 /// Programs of the host that run in the guest.
@@ -103,6 +148,30 @@ impl fmt::Debug for GuestFile {
     }
 }
 
+/// What to do with snapshots. Answered by the list as it is afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", content = "name", rename_all = "kebab-case")]
+pub enum SnapshotOrder {
+    /// Only the list.
+    List,
+    /// Keeps disk and memory under a name.
+    Save(String),
+    /// Makes disk and memory what they were.
+    Restore(String),
+    /// Forgets one.
+    Delete(String),
+}
+
+/// A machine as it was at a moment, memory included.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub name: String,
+    /// Seconds since 1970.
+    pub created_at: u64,
+    /// Bytes of memory that were kept.
+    pub memory_bytes: u64,
+}
+
 /// How a machine ended, as far as it could still say so itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -130,6 +199,7 @@ impl fmt::Display for MachineExit {
 pub enum Machine {
     Sandbox(sandbox::Sandbox),
     Existing(existing::Existing),
+    Qemu(qemu::Qemu),
 }
 
 /// Makes the machine and starts its agent, or adopts the one that runs already.
@@ -140,6 +210,7 @@ pub async fn start(spec: &MachineSpec) -> Result<Machine, MachineError> {
     match spec.driver {
         Driver::Sandbox => sandbox::start(spec).await.map(Machine::Sandbox),
         Driver::Existing => existing::start(spec).map(Machine::Existing),
+        Driver::Qemu => qemu::start(spec).await.map(Machine::Qemu),
     }
 }
 
@@ -151,8 +222,12 @@ pub async fn find(spec: &MachineSpec) -> Result<Option<Machine>, MachineError> {
     match spec.driver {
         Driver::Sandbox => Ok(sandbox::find(spec).await?.map(Machine::Sandbox)),
         Driver::Existing => Ok(existing::find(spec)?.map(Machine::Existing)),
+        Driver::Qemu => Ok(qemu::find(spec).await?.map(Machine::Qemu)),
     }
 }
+
+/// Name of the file in a machine's state directory in which its first process says how it ended.
+const EXIT_FILE: &str = "exit.json";
 
 /// Name of the console in a machine's state directory.
 const CONSOLE_FILE: &str = "console.log";
@@ -171,6 +246,7 @@ pub async fn delete(spec: &MachineSpec) -> Result<(), MachineError> {
     match spec.driver {
         Driver::Sandbox => sandbox::delete(spec).await,
         Driver::Existing => existing::delete(spec),
+        Driver::Qemu => qemu::delete(spec).await,
     }
 }
 
@@ -186,6 +262,7 @@ impl Machine {
                 vec![Carrier::Unix(sandbox.agent_socket().to_owned()).into()]
             }
             Self::Existing(existing) => existing.carriers(),
+            Self::Qemu(qemu) => qemu.carriers(),
         }
     }
 
@@ -194,6 +271,7 @@ impl Machine {
         match self {
             Self::Sandbox(sandbox) => sandbox.description(),
             Self::Existing(_) => "existing".to_owned(),
+            Self::Qemu(qemu) => qemu.description(),
         }
     }
 
@@ -209,6 +287,7 @@ impl Machine {
         match self {
             Self::Sandbox(sandbox) => sandbox.pid(),
             Self::Existing(_) => 0,
+            Self::Qemu(qemu) => qemu.pid(),
         }
     }
 
@@ -217,6 +296,7 @@ impl Machine {
         match self {
             Self::Sandbox(sandbox) => sandbox.log_path(),
             Self::Existing(existing) => existing.log_path(),
+            Self::Qemu(qemu) => qemu.log_path(),
         }
     }
 
@@ -226,6 +306,7 @@ impl Machine {
         match self {
             Self::Sandbox(sandbox) => sandbox.is_outdated(),
             Self::Existing(existing) => existing.is_outdated(),
+            Self::Qemu(qemu) => qemu.is_outdated(),
         }
     }
 
@@ -237,6 +318,7 @@ impl Machine {
         match self {
             Self::Sandbox(sandbox) => sandbox.exited().await,
             Self::Existing(existing) => Ok(existing.exited().await),
+            Self::Qemu(qemu) => qemu.exited().await,
         }
     }
 
@@ -248,6 +330,28 @@ impl Machine {
         match self {
             Self::Sandbox(sandbox) => sandbox.stop(grace).await,
             Self::Existing(existing) => existing.stop(),
+            Self::Qemu(qemu) => qemu.stop(grace).await,
+        }
+    }
+
+    /// Whether the machine ends when its agent does. Where an init system runs the agent it does
+    /// not, and whoever stops the machine asks that.
+    pub fn ends_with_its_agent(&self) -> bool {
+        match self {
+            Self::Sandbox(_) => true,
+            Self::Existing(_) | Self::Qemu(_) => false,
+        }
+    }
+
+    /// Saves, restores, lists or deletes what the machine was at a moment.
+    ///
+    /// # Errors
+    /// When the driver has no snapshots, or this one cannot be done.
+    pub async fn snapshot(&self, order: &SnapshotOrder) -> Result<Vec<Snapshot>, MachineError> {
+        match self {
+            Self::Sandbox(_) => Err(MachineError::NoSnapshots { driver: "sandbox" }),
+            Self::Existing(_) => Err(MachineError::NoSnapshots { driver: "existing" }),
+            Self::Qemu(qemu) => qemu.snapshot(order).await,
         }
     }
 }

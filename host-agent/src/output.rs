@@ -16,6 +16,7 @@ mod report;
 mod reverse;
 #[cfg(test)]
 mod sample;
+mod snapshots;
 mod steps;
 mod table;
 
@@ -43,6 +44,7 @@ pub use panic::install_panic_hook;
 pub use plain::ChangedRows;
 pub use progress::Progress;
 pub use reverse::{forward_list, reverse_table};
+pub use snapshots::snapshot_table;
 pub use table::{cluster_table, cluster_view};
 
 /// Longest line in bytes that is read from stdin.

@@ -27,6 +27,7 @@ mod ssh;
 mod terminal;
 mod two_clusters;
 mod unix_sockets;
+mod virtual_machines;
 mod waiting;
 
 /// The programs under test.

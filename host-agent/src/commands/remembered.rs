@@ -39,6 +39,7 @@ pub(super) fn read(
 /// The flags, with what was decided last time where nothing is said. A new index decides the
 /// address anew.
 pub(super) fn complete(said: Overrides, spec: &ClusterSpec) -> Overrides {
+    let said = complete_vm(said, spec);
     let same_place = said.index.is_none();
     let place = |text: String| Some(text).filter(|_| same_place);
     // A way is one thing: hops of then are not put in front of a carrier of now.
@@ -85,6 +86,26 @@ fn way_of(reach: &Reach, said: &[String]) -> (Vec<String>, Vec<String>) {
         _ => said.to_vec(),
     };
     (carriers.collect(), via)
+}
+
+/// What a virtual machine is made of, unless it becomes something else.
+fn complete_vm(said: Overrides, spec: &ClusterSpec) -> Overrides {
+    let stays = said
+        .driver
+        .as_ref()
+        .is_none_or(|driver| *driver == spec.driver.to_string())
+        && said.carriers.is_empty();
+    let Some(vm) = spec.vm.as_ref().filter(|_| stays) else {
+        return said;
+    };
+    let mib = |mib: u32| format!("{mib}MiB");
+    Overrides {
+        image: said.image.or_else(|| Some(vm.image.to_string())),
+        cpus: said.cpus.or(Some(i64::from(vm.cpus))),
+        memory: said.memory.or_else(|| Some(mib(vm.memory_mib))),
+        disk: said.disk.or_else(|| vm.disk_mib.map(mib)),
+        ..said
+    }
 }
 
 #[cfg(test)]

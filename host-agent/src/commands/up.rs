@@ -1,6 +1,6 @@
 //! `lkc-host up`.
 
-use super::{End, context::Context, conversation::Conversation, follow::follow, remembered};
+use super::{End, context::Context, conversation::Conversation, follow::follow, image, remembered};
 use crate::{
     cli::{Up, WaitFor},
     config::{ClusterName, ClusterSpec, UpDefaults},
@@ -43,7 +43,8 @@ pub(super) async fn run(context: &Context<'_>, args: &Up) -> Result<End, Command
     {
         context.output.warn(&warning.to_string());
     }
-    for (spec, defaults) in decided {
+    for (mut spec, defaults) in decided {
+        image::find(context, &mut spec).await?;
         bring_up(context, args, spec, defaults).await?;
     }
     Ok(End::Done)

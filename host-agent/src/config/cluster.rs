@@ -26,6 +26,9 @@ pub struct ClusterSpec {
     /// How a machine that is there already is reached; none of other drivers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<Reach>,
+    /// What a virtual machine is made of; none of other drivers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<VmSpec>,
     /// Address of the node.
     pub address: IpAddr,
     /// Prefix length of the address.
@@ -60,6 +63,40 @@ pub struct Reach {
     pub carriers: Vec<Route>,
     /// The key that its agent has; none when it was enrolled before.
     pub guest_key: Option<PublicKey>,
+}
+
+/// What a virtual machine is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmSpec {
+    /// A disk image that contains the agent, or what `nix build` makes one of.
+    pub image: VmImage,
+    /// Processors.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Least size of the disk in MiB; none for the image's own.
+    pub disk_mib: Option<u32>,
+    /// Firmware to boot with; none for the usual one.
+    pub firmware: Option<PathBuf>,
+}
+
+/// Where a disk image comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VmImage {
+    /// A file, or a directory with exactly one image in it.
+    Path(PathBuf),
+    /// An output of a flake, as `nix build` takes it: `.#k3s-image`. Paths in it are resolved.
+    Flake(String),
+}
+
+impl fmt::Display for VmImage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(formatter, "{}", path.display()),
+            Self::Flake(output) => formatter.write_str(output),
+        }
+    }
 }
 
 /// How k3s is run.
@@ -216,11 +253,13 @@ pub enum Driver {
     Sandbox,
     /// A machine that somebody else made and runs.
     Existing,
+    /// A virtual machine by QEMU.
+    Qemu,
 }
 
 impl Driver {
     /// Every driver.
-    pub const ALL: &[Self] = &[Self::Sandbox, Self::Existing];
+    pub const ALL: &[Self] = &[Self::Sandbox, Self::Existing, Self::Qemu];
 
     /// The word that people write and read.
     #[must_use]
@@ -228,6 +267,7 @@ impl Driver {
         match self {
             Self::Sandbox => "sandbox",
             Self::Existing => "existing",
+            Self::Qemu => "qemu",
         }
     }
 }

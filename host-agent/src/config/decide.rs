@@ -5,6 +5,7 @@ mod k3s;
 mod network;
 mod reach;
 mod reverse;
+mod vm;
 
 pub(super) use forwards::forward_argument;
 
@@ -55,9 +56,11 @@ pub(super) fn decide(draft: &Draft) -> Result<Decided, Problem> {
     let index_place = place_of(draft.index.as_ref(), &draft.name.place);
     let driver = word(draft.driver.as_ref(), Driver::ALL, Driver::as_str)?
         .or_else(|| reach::usual_driver(draft))
+        .or_else(|| vm::usual_driver(draft))
         .unwrap_or(Driver::Sandbox);
     let reach = reach::decide(draft, driver)?;
-    let network = network::decide(draft, index)?;
+    let vm = vm::decide(draft, driver)?;
+    let network = network::decide(draft, index, driver)?;
     let cni = word(draft.cni.as_ref(), Cni::ALL, Cni::as_str)?.unwrap_or(Cni::Default);
     let (forwards, forward_places) = forwards::decide(draft, index, &index_place, &mut warnings)?;
     let k3s = k3s::decide(draft)?;
@@ -82,6 +85,7 @@ pub(super) fn decide(draft: &Draft) -> Result<Decided, Problem> {
         index,
         driver,
         reach,
+        vm,
         address: network.address,
         prefix: network.prefix,
         gateway: network.gateway,

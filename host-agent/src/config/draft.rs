@@ -2,6 +2,7 @@
 
 mod reach;
 mod reverse;
+mod vm;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ use super::{
 
 pub(super) use reach::{DraftReach, DraftSsh};
 pub(super) use reverse::{DraftReverse, UNIX};
+pub(super) use vm::DraftVm;
 
 /// What is said of a cluster.
 #[derive(Debug, Clone)]
@@ -43,6 +45,7 @@ pub(super) struct Draft {
     pub(super) forwards: Vec<DraftForward>,
     pub(super) reverse: Vec<DraftReverse>,
     pub(super) reach: DraftReach,
+    pub(super) vm: DraftVm,
 }
 
 /// A port of the host, or no listener.
@@ -207,6 +210,7 @@ impl Draft {
             forwards: Vec::new(),
             reverse: Vec::new(),
             reach: DraftReach::default(),
+            vm: DraftVm::default(),
         }
     }
 
@@ -236,6 +240,7 @@ impl Draft {
             "via",
             "guest-key",
             "ssh",
+            "vm",
         ];
         let reader = Reader::new(table(value)?, &format!("[cluster.{name}]"), &known)?;
         let mut draft = Self {
@@ -259,6 +264,9 @@ impl Draft {
         }
         if let Some(k3s) = reader.table("k3s")? {
             draft.read_k3s(k3s, base)?;
+        }
+        if let Some(vm) = reader.table("vm")? {
+            draft.vm = DraftVm::read(vm, &draft.table_name("vm"), base)?;
         }
         if let Some(forwards) = reader.value("forward") {
             draft.forwards = array(forwards)?

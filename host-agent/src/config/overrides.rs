@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
+    cluster::VmImage,
     decide::forward_argument,
     draft::{Base, Draft, DraftReach, DraftReverse, PortChoice, WELL_KNOWN},
     place::{Place, Placed},
@@ -38,6 +39,14 @@ pub struct Overrides {
     pub ssh_config: Option<PathBuf>,
     /// `--accept-new`.
     pub accept_new: bool,
+    /// `--image`: a file, relative to the working directory, or an output of a flake.
+    pub image: Option<String>,
+    /// `--cpus`.
+    pub cpus: Option<i64>,
+    /// `--memory`, with unit.
+    pub memory: Option<String>,
+    /// `--disk`, with unit.
+    pub disk: Option<String>,
     /// `--k3s`: the program, relative to the working directory.
     pub k3s_binary: Option<PathBuf>,
     /// `--k3s-setting`: `KEY=VALUE` or `KEY`, in k3s' own words; added to those of the file.
@@ -77,6 +86,7 @@ impl Overrides {
             }
         }
         self.apply_reach(&mut draft.reach, base);
+        self.apply_vm(draft, base);
         if let Some(binary) = &self.k3s_binary {
             draft.k3s_binary = Some(Placed::new(base.resolve(binary), Place::Flag("--k3s")));
         }
@@ -120,6 +130,25 @@ impl Overrides {
         }
         if let Some(key) = &self.guest_key {
             reach.guest_key = Some(Placed::new(key.clone(), Place::Flag("--guest-key")));
+        }
+    }
+
+    fn apply_vm(&self, draft: &mut Draft, base: &Base<'_>) {
+        let vm = &mut draft.vm;
+        if let Some(text) = &self.image {
+            let image = VmImage::named(text, |path| base.resolve(path));
+            vm.image = Some(Placed::new(image, Place::Flag("--image")));
+        }
+        if let Some(cpus) = self.cpus {
+            vm.cpus = Some(Placed::new(cpus, Place::Flag("--cpus")));
+        }
+        for (said, flag, field) in [
+            (&self.memory, "--memory", &mut vm.memory),
+            (&self.disk, "--disk", &mut vm.disk),
+        ] {
+            if let Some(text) = said {
+                *field = Some(Placed::new(text.clone(), Place::Flag(flag)));
+            }
         }
     }
 }

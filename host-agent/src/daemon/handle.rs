@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     forwarder::{ForwardCounters, WayIn},
     guest_link::LinkSlot,
+    machine_tasks::{self, Place},
     probe::reach,
     reverse::Reverse,
     state::{Begun, ClusterRequest, View, unknown_cluster},
@@ -23,6 +24,7 @@ use crate::{
     config::{ClusterName, ForwardSpec},
     control::{ClusterStatus, DaemonInfo, Failure, ForwardCheck},
     error::Kind,
+    machine::{Snapshot, SnapshotOrder},
 };
 
 /// Longest time to try one listener: a little more than a connection without a link is parked.
@@ -113,6 +115,43 @@ impl Handle {
         Ok(found.into_iter().flatten().collect())
     }
 
+    /// Does something with the snapshots of a cluster's machine; those that there are then.
+    ///
+    /// # Errors
+    /// The cluster is not known, its machine does not run, or the driver cannot.
+    pub async fn snapshot(
+        &self,
+        cluster: &ClusterName,
+        order: &SnapshotOrder,
+    ) -> Result<Vec<Snapshot>, Failure> {
+        let place = match self.board.lock().get(cluster) {
+            Some(posted) => Arc::clone(&posted.machine),
+            None => return Err(unknown_cluster(cluster)),
+        };
+        let machine = place.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(machine) = machine else {
+            return Err(not_running(cluster));
+        };
+        // In a task of its own: whoever asked may go away, and what is half done stays so.
+        let order = order.clone();
+        let links = self.links(cluster);
+        let done = tokio::spawn(async move {
+            let done = machine.snapshot(&order).await;
+            let moved = matches!(order, SnapshotOrder::Save(_) | SnapshotOrder::Restore(_));
+            let active = links.and_then(|links| links.borrow().clone());
+            if let Some(active) = active.filter(|_| moved) {
+                // What it leads to was unplugged, or is another moment's: the next one is right.
+                active.link.close();
+            }
+            done
+        })
+        .await;
+        match done {
+            Ok(done) => done.map_err(|error| machine_tasks::failure(&error)),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
     /// Who this daemon is.
     #[must_use]
     pub fn info(&self) -> DaemonInfo {
@@ -145,6 +184,15 @@ fn no_listener(cluster: &ClusterName, text: &str) -> Failure {
     }
 }
 
+fn not_running(cluster: &ClusterName) -> Failure {
+    Failure {
+        kind: Kind::Conflict,
+        message: format!("the machine of {cluster} does not run"),
+        hints: vec![format!("`lkc-host up {cluster}` starts it")],
+        tail: Vec::new(),
+    }
+}
+
 fn ending() -> Failure {
     Failure {
         kind: Kind::Unreachable,
@@ -163,6 +211,7 @@ pub(super) struct Board {
 #[derive(Debug)]
 pub(super) struct Posted {
     pub(super) links: LinkSlot,
+    pub(super) machine: Place,
     pub(super) forwards: Vec<PostedForward>,
     pub(super) reverse: Vec<Arc<Reverse>>,
     /// What the guest asked of this host without being asked to.

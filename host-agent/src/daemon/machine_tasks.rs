@@ -18,12 +18,15 @@ use crate::{
     config::ClusterSpec,
     control::Failure,
     error::Kind,
-    machine::{self, Machine, MachineError},
+    machine::{self, Machine, MachineError, QemuError},
     paths::{Paths, private},
 };
 
 /// How long k3s and the agent may take to end in peace.
 const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// How long a system with an init of its own may take to end everything in peace.
+const SYSTEM_STOP_GRACE: Duration = Duration::from_secs(40);
 
 /// How long the agent may take to say that it begins to stop.
 const SHUTDOWN_ANSWER: Duration = Duration::from_secs(2);
@@ -76,10 +79,14 @@ pub(super) async fn stop(
         },
     };
     if let Some(machine) = machine {
-        if machine.stops_guest() && is_shutting_down(&links).await {
-            let _ = timeout(STOP_GRACE, machine.exited()).await;
+        let mut grace = SYSTEM_STOP_GRACE;
+        if machine.ends_with_its_agent() {
+            grace = STOP_GRACE;
+            if is_shutting_down(&links).await {
+                let _ = timeout(STOP_GRACE, machine.exited()).await;
+            }
         }
-        if let Err(error) = machine.stop(STOP_GRACE).await {
+        if let Err(error) = machine.stop(grace).await {
             return reporter.send(Report::StopFailed(failure(&error))).await;
         }
     }
@@ -161,14 +168,20 @@ fn provisioned(error: &ProvisionError) -> Failure {
     error.to_failure()
 }
 
-fn failure(error: &MachineError) -> Failure {
+pub(super) fn failure(error: &MachineError) -> Failure {
     let kind = match error {
         MachineError::Busy { .. } => Kind::Conflict,
-        MachineError::BadSpec { .. } | MachineError::SocketPathTooLong { .. } => Kind::BadInput,
+        MachineError::BadSpec { .. }
+        | MachineError::SocketPathTooLong { .. }
+        | MachineError::NoSnapshots { .. } => Kind::BadInput,
+        MachineError::Qemu(error) => qemu_kind(error),
         _ => Kind::HostIo,
     };
     let tail = match error {
         MachineError::InitFailed { console, .. } => console.lines().map(str::to_owned).collect(),
+        MachineError::Qemu(QemuError::NotStarted { log, .. }) => {
+            log.lines().map(str::to_owned).collect()
+        }
         _ => Vec::new(),
     };
     Failure {
@@ -176,6 +189,28 @@ fn failure(error: &MachineError) -> Failure {
         message: chain(error),
         hints: vec![error.hint()],
         tail,
+    }
+}
+
+fn qemu_kind(error: &QemuError) -> Kind {
+    match error {
+        QemuError::NoImage
+        | QemuError::MissingImage(_)
+        | QemuError::BadImage { .. }
+        | QemuError::Shrinks { .. }
+        | QemuError::SnapshotName(_) => Kind::BadInput,
+        QemuError::OtherImage { .. }
+        | QemuError::ImageChanged(_)
+        | QemuError::NoContextId
+        | QemuError::SnapshotExists(_) => Kind::Conflict,
+        QemuError::NoSnapshot(_) => Kind::NotFound,
+        QemuError::MissingTool { .. }
+        | QemuError::NoFirmware
+        | QemuError::Tool { .. }
+        | QemuError::NotStarted { .. }
+        | QemuError::Monitor { .. }
+        | QemuError::DeviceKept(_)
+        | QemuError::Snapshot { .. } => Kind::HostIo,
     }
 }
 

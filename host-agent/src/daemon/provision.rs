@@ -2,7 +2,8 @@
 //!
 //! The guest's private key is made anew for every start of a machine and kept nowhere on the host;
 //! its public half is pinned beside the host's own key in the cluster's directory. A machine that
-//! is found running keeps the key that it was started with.
+//! is found running keeps the key that it was started with. Where snapshots bring back a guest of an
+//! earlier start, key included, there is one key for all starts, and it is kept beside the host's.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +17,7 @@ use thiserror::Error;
 
 use super::guest_link::Credentials;
 use crate::{
-    config::{ClusterName, ClusterSpec, Driver},
+    config::{ClusterName, ClusterSpec, Driver, VmImage},
     control::Failure,
     error::Kind,
     machine::{self, GUEST_CONFIG_DIR, GuestFile, MachineSpec, Programs},
@@ -150,7 +151,12 @@ pub(super) fn new_machine(
         }
         return machine_spec(&cluster, spec, authorized, None);
     }
-    let guest = Identity::generate().map_err(ProvisionError::NoRandomness)?;
+    let guest = match spec.driver {
+        Driver::Qemu => kept_identity(&cluster.guest_key())?,
+        Driver::Sandbox | Driver::Existing => {
+            Identity::generate().map_err(ProvisionError::NoRandomness)?
+        }
+    };
     pin(&cluster, guest.public_key())?;
     machine_spec(&cluster, spec, authorized, Some(&guest))
 }
@@ -240,13 +246,18 @@ fn prepared(paths: &Paths, name: &ClusterName) -> Result<ClusterPaths, Provision
 
 /// The key that we show to the cluster's guest, made when it is first needed.
 fn host_identity(cluster: &ClusterPaths) -> Result<Identity, ProvisionError> {
-    let path = cluster.host_key();
+    kept_identity(&cluster.host_key())
+}
+
+fn kept_identity(path: &Path) -> Result<Identity, ProvisionError> {
     if path.exists() {
-        return Identity::from_pem(&read_key(&path)?)
-            .map_err(|source| ProvisionError::Key { path, source });
+        return Identity::from_pem(&read_key(path)?).map_err(|source| ProvisionError::Key {
+            path: path.to_owned(),
+            source,
+        });
     }
     let identity = Identity::generate().map_err(ProvisionError::NoRandomness)?;
-    private::write_atomically(&path, identity.to_pem().as_bytes(), FILE_MODE)?;
+    private::write_atomically(path, identity.to_pem().as_bytes(), FILE_MODE)?;
     Ok(identity)
 }
 
@@ -291,6 +302,7 @@ fn machine_spec(
         driver: match spec.driver {
             Driver::Sandbox => machine::Driver::Sandbox,
             Driver::Existing => machine::Driver::Existing,
+            Driver::Qemu => machine::Driver::Qemu,
         },
         name: spec.name.to_string(),
         mac: spec.mac.0,
@@ -307,6 +319,29 @@ fn machine_spec(
         files,
         agent_args: agent_args.map(str::to_owned).to_vec(),
         env: BTreeMap::new(),
+        vm: virtual_machine(spec),
+    })
+}
+
+fn virtual_machine(spec: &ClusterSpec) -> Option<machine::VmSpec> {
+    let vm = spec.vm.as_ref()?;
+    let image = match &vm.image {
+        VmImage::Path(path) => path.clone(),
+        // Whoever asked has built it; one that was not is missing under this name.
+        VmImage::Flake(output) => PathBuf::from(output),
+    };
+    Some(machine::VmSpec {
+        image,
+        cpus: vm.cpus,
+        memory_mib: vm.memory_mib,
+        disk_mib: vm.disk_mib,
+        firmware: vm.firmware.clone(),
+        network: machine::VmNetwork {
+            address: spec.address,
+            prefix: spec.prefix,
+            gateway: spec.gateway,
+            nameserver: spec.nameservers.first().copied(),
+        },
     })
 }
 

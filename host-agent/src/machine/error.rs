@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::GUEST_CONFIG_DIR;
+use super::{GUEST_CONFIG_DIR, QemuError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
@@ -45,6 +45,10 @@ pub enum MachineError {
     ForeignState { path: PathBuf, owner: u32 },
     #[error("process {pid} of the machine is still there after SIGKILL")]
     StillRunning { pid: i32 },
+    #[error("machines of the driver {driver} have no snapshots")]
+    NoSnapshots { driver: &'static str },
+    #[error(transparent)]
+    Qemu(#[from] QemuError),
     #[error("cannot {what} {path}")]
     Io {
         what: &'static str,
@@ -62,6 +66,15 @@ pub struct Sysctl {
 }
 
 impl MachineError {
+    /// For `map_err`: the error came from doing `what` to `path`.
+    pub(super) fn io(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+
     /// What the user can do, in one or two sentences.
     pub fn hint(&self) -> String {
         match self {
@@ -106,6 +119,10 @@ impl MachineError {
                 "it hangs in the kernel; `cat /proc/{pid}/stack` as root shows where, a reboot \
                  ends it"
             ),
+            Self::NoSnapshots { .. } => {
+                "only virtual machines by QEMU have them: `lkc-host up --driver qemu`".into()
+            }
+            Self::Qemu(error) => error.hint(),
             Self::Io { path, .. } => format!("check the permissions of {}", path.display()),
         }
     }
@@ -166,6 +183,7 @@ mod tests {
                 owner: 1000,
             },
             MachineError::StillRunning { pid: 42 },
+            MachineError::NoSnapshots { driver: "sandbox" },
             MachineError::Io {
                 what: "open",
                 path: "/s/lock".into(),

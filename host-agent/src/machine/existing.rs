@@ -136,6 +136,7 @@ mod tests {
     fn spec(dir: &Path, carrier: &str) -> MachineSpec {
         MachineSpec {
             driver: Driver::Existing,
+            vm: None,
             name: "k3s-far".into(),
             mac: [0x52, 0x54, 0, 0xc8, 0x32, 0x0a],
             state_dir: dir.join("state/machine"),

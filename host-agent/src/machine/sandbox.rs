@@ -17,8 +17,6 @@ mod init;
 mod interface;
 mod launch;
 mod probe;
-mod process;
-mod record;
 mod report;
 mod root;
 mod supervisor;
@@ -33,10 +31,12 @@ use std::{fs, io};
 use rustix::process::Signal;
 use tokio::time::timeout;
 
-use self::directories::Lock;
-use self::process::Process;
-use self::record::Record;
-use super::{AGENT_SOCKET, CONSOLE_FILE, MachineError, MachineExit, MachineSpec};
+use self::report::Record;
+use super::directories::{Lock, make_private, remove};
+use super::process::Process;
+use super::{
+    AGENT_SOCKET, CONSOLE_FILE, EXIT_FILE, MachineError, MachineExit, MachineSpec, record,
+};
 
 pub use enter::enter_main;
 pub use init::init_main;
@@ -63,7 +63,6 @@ const MAX_SPEC_BYTES: u64 = 4 * 1024 * 1024;
 const MAX_REPORT_BYTES: u64 = 64 * 1024;
 
 /// Names in the state directory.
-const EXIT_FILE: &str = "exit.json";
 const MACHINE_ID_FILE: &str = "machine-id";
 const ROOT_DIR: &str = "root";
 const VAR_DIR: &str = "var";
@@ -91,7 +90,7 @@ pub struct Sandbox {
 
 pub(super) async fn start(spec: &MachineSpec) -> Result<Sandbox, MachineError> {
     directories::check(spec)?;
-    directories::make_private(&spec.state_dir)?;
+    make_private(&spec.state_dir)?;
     let _lock = Lock::take(&spec.state_dir)?;
     if let Some(running) = adopt(spec).await? {
         return Ok(running);
@@ -115,11 +114,11 @@ pub(super) async fn delete(spec: &MachineSpec) -> Result<(), MachineError> {
         let _lock = Lock::take(&spec.state_dir)?;
         if let Some(running) = adopt(spec).await? {
             running.stop_locked(DELETE_GRACE).await?;
-            directories::remove(&running.record.runtime_dir).await?;
+            remove(&running.record.runtime_dir).await?;
         }
-        directories::remove(&spec.state_dir).await?;
+        remove(&spec.state_dir).await?;
     }
-    directories::remove(&spec.runtime_dir).await
+    remove(&spec.runtime_dir).await
 }
 
 /// The running machine, if it can still be reached; otherwise what is left of it is removed.
@@ -162,7 +161,7 @@ fn clean(state_dir: &Path, agent_socket: &Path) -> Result<(), MachineError> {
         // An empty group harms nobody, and the next start or deletion meets it again.
         tracing::warn!(%error, "the sandbox's control group stays for now");
     }
-    Record::remove(state_dir).map_err(MachineError::io("remove the record in", state_dir))
+    record::remove(state_dir).map_err(MachineError::io("remove the record in", state_dir))
 }
 
 impl Sandbox {
@@ -183,7 +182,7 @@ impl Sandbox {
     }
 
     pub(super) fn description(&self) -> String {
-        format!("sandbox {}", self.record.mode)
+        format!("sandbox {}", self.record.made.mode)
     }
 
     pub(super) fn pid(&self) -> i32 {
@@ -233,13 +232,5 @@ impl Sandbox {
             clean(&self.state_dir, &self.agent_socket)?;
         }
         Ok(())
-    }
-}
-
-impl MachineError {
-    /// For `map_err`: the error came from doing `what` to `path`.
-    fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { what, path, source }
     }
 }

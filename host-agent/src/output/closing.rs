@@ -6,7 +6,7 @@ use lkc_protocol::message::{Cni, Rung};
 
 use super::{Paint, reverse::reverse_line, steps::reached, steps::seconds};
 use crate::{
-    config::{ClusterName, ForwardSpec},
+    config::{ClusterName, Driver, ForwardSpec},
     control::{ClusterStatus, Done, ForwardState, ForwardStatus},
     sanitize,
 };
@@ -30,7 +30,11 @@ pub fn closing(status: &ClusterStatus, done: &Done, how: Closing, paint: Paint) 
             "{} k3s is simulated ({version}): its API answers, but no container runs.",
             paint.yellow("note:")
         ));
-        lines.push("      A real k3s needs root and a `k3s` on PATH, or `--k3s PATH`.".to_owned());
+        let mend = match status.machine.driver {
+            Driver::Sandbox => "A real k3s needs root and a `k3s` on PATH, or `--k3s PATH`.",
+            Driver::Existing | Driver::Qemu => "That is what its machine has.",
+        };
+        lines.push(format!("      {mend}"));
     }
     lines.push(String::new());
     match (&status.kubeconfig, &status.kubeconfig_error) {

@@ -52,6 +52,7 @@ impl<'a> Event<'a> {
             }),
             Reply::Log { .. }
             | Reply::Checked(_)
+            | Reply::Snapshots { .. }
             | Reply::Daemon(_)
             | Reply::Done(_)
             | Reply::Failed(_) => None,

@@ -106,6 +106,7 @@ impl<'a> Progress<'a> {
             }
             Reply::Log { .. }
             | Reply::Checked(_)
+            | Reply::Snapshots { .. }
             | Reply::Daemon(_)
             | Reply::Done(_)
             | Reply::Failed(_) => {

@@ -66,6 +66,18 @@ impl ClusterPaths {
         self.state.join("host.key")
     }
 
+    /// The private key of the cluster's guest, where it is the same for every start.
+    #[must_use]
+    pub fn guest_key(&self) -> PathBuf {
+        self.state.join("guest.key")
+    }
+
+    /// Link to the disk image that a flake was built to, which keeps nix from removing it.
+    #[must_use]
+    pub fn image_link(&self) -> PathBuf {
+        self.state.join("image")
+    }
+
     /// The public key that the cluster's guest must show.
     #[must_use]
     pub fn guest_public_key(&self) -> PathBuf {

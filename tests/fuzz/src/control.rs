@@ -6,7 +6,7 @@ use lkc_host::{
     error::CommandError,
     output::{
         ChangedRows, Closing, Paint, check_table, closing, cluster_table, cluster_view,
-        forward_table,
+        forward_table, snapshot_table,
     },
 };
 
@@ -52,6 +52,9 @@ pub fn check_reply(input: &[u8]) {
             assert!(error.kind.exit_code() > 0);
         }
         Reply::Checked(check) => assert_harmless(&check_table(&[check], Paint::PLAIN)),
+        Reply::Snapshots { snapshots } => {
+            assert_harmless(&snapshot_table(&snapshots, Paint::PLAIN));
+        }
         Reply::Goal { .. } | Reply::Log { .. } | Reply::Daemon(_) | Reply::Done(_) => {}
     }
 }

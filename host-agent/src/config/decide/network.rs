@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::parsed;
 use crate::config::{
-    cluster::MacAddress,
+    cluster::{Driver, MacAddress},
     draft::Draft,
     place::{Place, Placed},
     problem::Problem,
@@ -25,7 +25,7 @@ pub(super) struct Network {
     pub(super) nameservers: Vec<IpAddr>,
 }
 
-pub(super) fn decide(draft: &Draft, index: u8) -> Result<Network, Problem> {
+pub(super) fn decide(draft: &Draft, index: u8, driver: Driver) -> Result<Network, Problem> {
     let subnet = match &draft.address {
         None => Subnet {
             address: Ipv4Addr::new(192, 100, 0, 10 + index).into(),
@@ -34,12 +34,17 @@ pub(super) fn decide(draft: &Draft, index: u8) -> Result<Network, Problem> {
         Some(said) => subnet(said, draft)?,
     };
     let derived = MacAddress([0x52, 0x54, 0x00, 0xc8, 0x32, subnet.last_octet()]);
+    let mut gateway = draft
+        .gateway
+        .as_ref()
+        .map(|said| gateway(said, subnet))
+        .transpose()?;
+    if driver == Driver::Qemu && gateway.is_none() {
+        // QEMU brings a router of its own, wherever it is wanted.
+        gateway = Some(subnet.first_host());
+    }
     Ok(Network {
-        gateway: draft
-            .gateway
-            .as_ref()
-            .map(|said| gateway(said, subnet))
-            .transpose()?,
+        gateway,
         mac: parsed(draft.mac.as_ref(), str::parse::<MacAddress>)?.unwrap_or(derived),
         interface: parsed(draft.interface.as_ref(), interface)?
             .unwrap_or_else(|| "eth0".to_owned()),
@@ -88,6 +93,26 @@ impl Subnet {
 
     fn is_broadcast(self, other: IpAddr) -> bool {
         other.is_ipv4() && Self::bits(other) & self.host_mask() == self.host_mask()
+    }
+
+    /// The first address that the node has not.
+    fn first_host(self) -> IpAddr {
+        let network = Self::bits(self.address) & !self.host_mask();
+        let address = |number: u32| -> IpAddr {
+            match self.address {
+                IpAddr::V4(_) => {
+                    let base = u32::try_from(network >> 96).unwrap_or_default();
+                    Ipv4Addr::from(base + number).into()
+                }
+                IpAddr::V6(_) => Ipv6Addr::from(network + u128::from(number)).into(),
+            }
+        };
+        let first = address(1);
+        if first == self.address {
+            address(2)
+        } else {
+            first
+        }
     }
 
     fn last_octet(self) -> u8 {
@@ -293,11 +318,19 @@ mod tests {
         assert!(subnet.is_network("192.100.0.0".parse().unwrap()));
         assert!(subnet.is_broadcast("192.100.0.255".parse().unwrap()));
         assert!(!subnet.is_broadcast("192.100.0.254".parse().unwrap()));
+        let first: IpAddr = "192.100.0.1".parse().unwrap();
+        assert_eq!(subnet.first_host(), first);
+        let taken = Subnet {
+            address: first,
+            prefix: 24,
+        };
+        assert_eq!(taken.first_host().to_string(), "192.100.0.2");
         let wide = Subnet {
             address: "fd00::1".parse().unwrap(),
             prefix: 64,
         };
         assert!(wide.contains("fd00::ffff".parse().unwrap()));
+        assert_eq!(wide.first_host().to_string(), "fd00::2");
         assert!(!wide.contains("fd00:0:0:1::1".parse().unwrap()));
         assert!(!wide.is_broadcast("fd00::ffff:ffff:ffff:ffff".parse().unwrap()));
     }

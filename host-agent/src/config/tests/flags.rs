@@ -163,7 +163,9 @@ fn errors_name_the_flag() {
         set(|said| said.gateway = Some("10.0.0.1".to_owned())),
         set(|said| said.mac = Some("x".to_owned())),
         set(|said| said.cni = Some("calico".to_owned())),
+        set(|said| said.driver = Some("qemus".to_owned())),
         set(|said| said.driver = Some("qemu".to_owned())),
+        set(|said| said.cpus = Some(2)),
         set(|said| said.encrypt = Some("\u{1b}[2J".to_owned())),
         set(|said| said.k3s_settings = vec!["--debug".to_owned()]),
         port("6443"),
@@ -193,7 +195,9 @@ fn errors_name_the_flag() {
 --gateway: the gateway 10.0.0.1 is outside of 192.100.0.10/24
 --mac: a MAC address is six pairs of hexadecimal digits: 52:54:00:c8:32:0a
 --cni: `calico` is not among the choices: default, none
---driver: `qemu` is not among the choices: sandbox, existing
+--driver: `qemus` is not among the choices: sandbox, existing, qemu
+the driver qemu needs a disk image
+--cpus: the driver sandbox has no virtual machine to give this to
 --encrypt: `\u{1b}[2J` is not among the choices: auto, always
 --k3s-setting: `--debug` is not a setting of k3s: they are its options without `--`
 --port: `6443` is not NAME=PORT or NAME=off

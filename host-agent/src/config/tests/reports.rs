@@ -410,7 +410,7 @@ fn names_and_words() {
   ╰────
 "#);
     assert_snapshot!(report("[cluster.a]\ndriver = \"sandbx\"\n"), @r#"
- × `sandbx` is not among the choices: sandbox, existing
+ × `sandbx` is not among the choices: sandbox, existing, qemu
   ╭─[/p/lkc.toml:2:10]
 1 │ [cluster.a]
 2 │ driver = "sandbx"

@@ -23,6 +23,7 @@ use crate::{
         state::{ClusterRequest, unknown_cluster},
     },
     error::Kind,
+    machine::SnapshotOrder,
 };
 
 /// How long a client may take to say what it wants.
@@ -232,6 +233,16 @@ async fn answer(call: Call, teller: &mut Teller, handle: &Handle) -> Result<(), 
                         teller.tell(&Reply::Checked(check)).await?;
                     }
                     Ok(false)
+                }
+                Err(failure) => Err(failure),
+            };
+            teller.end(end).await
+        }
+        Request::Snapshot { cluster, order } => {
+            let end = match handle.snapshot(&cluster, &order).await {
+                Ok(snapshots) => {
+                    teller.tell(&Reply::Snapshots { snapshots }).await?;
+                    Ok(order != SnapshotOrder::List)
                 }
                 Err(failure) => Err(failure),
             };

@@ -9,6 +9,10 @@ const ABSENT: Duration = Duration::from_millis(10);
 /// After this long nobody is expected any moment; attempts grow rarer.
 const ABSENT_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Upper bound of a wait for somebody to listen: a guest that takes long to boot is still met soon
+/// after its agent runs.
+const ABSENT_LONGEST: Duration = Duration::from_secs(1);
+
 /// Upper bound of the first wait after a failure.
 const FIRST: Duration = Duration::from_millis(50);
 
@@ -47,7 +51,7 @@ impl Backoff {
             self.attempt = self.attempt.saturating_add(1);
             return ABSENT;
         }
-        self.failed()
+        self.failed().min(ABSENT_LONGEST)
     }
 
     /// An attempt failed otherwise: half of a bound that doubles, and as much again by chance.
@@ -109,7 +113,10 @@ mod tests {
         for second in 0..20 {
             assert_eq!(backoff.absent(start + Duration::from_secs(second)), ABSENT);
         }
-        assert!(backoff.absent(start + Duration::from_secs(20)) >= LONGEST / 2);
+        assert_eq!(
+            backoff.absent(start + Duration::from_secs(20)),
+            ABSENT_LONGEST
+        );
     }
 
     #[test]

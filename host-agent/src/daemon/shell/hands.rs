@@ -109,6 +109,7 @@ impl Hands {
         };
         let posted = Posted {
             links: self.links(),
+            machine: Arc::clone(&self.machine),
             forwards: self.forwards.iter().map(forward).collect(),
             reverse: self
                 .reverse

@@ -37,6 +37,7 @@ pub(super) fn difference(old: &ClusterSpec, new: &ClusterSpec) -> Difference {
     let fields: Vec<_> = [
         ("driver", old.driver != new.driver),
         ("carriers", old.reach != new.reach),
+        ("vm", old.vm != new.vm),
         ("address", old.address != new.address),
         ("prefix", old.prefix != new.prefix),
         ("mac", old.mac != new.mac),

@@ -32,6 +32,7 @@ pub(crate) fn spec(name: &str, index: u8) -> ClusterSpec {
         index,
         driver: Driver::Sandbox,
         reach: None,
+        vm: None,
         address: format!("192.100.0.{}", 10 + index).parse().unwrap(),
         prefix: 24,
         gateway: None,

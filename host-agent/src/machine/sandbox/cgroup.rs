@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
 
-use super::record::fingerprint;
 use super::report::Failure;
 use crate::machine::MachineSpec;
+use crate::machine::record::fingerprint;
 
 /// For pods; the kubelet turns them on below a group that has them.
 const CONTROLLERS: [&str; 6] = ["cpu", "cpuset", "io", "memory", "pids", "hugetlb"];

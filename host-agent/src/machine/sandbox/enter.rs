@@ -14,8 +14,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{close, getegid, geteuid, setsid};
 
-use super::record::Record;
-use super::report::{Failure, FailureKind, Report, SandboxMode};
+use super::report::{Failure, FailureKind, Made, Record, Report, SandboxMode};
 use super::{INIT_COMMAND, MAX_SPEC_BYTES, OWN_GROUP_OPTION, PROBE_OPTION, SELF, cgroup};
 use crate::machine::MachineSpec;
 
@@ -68,7 +67,7 @@ fn enter() -> Result<(), Failure> {
 
     // Until it has the whole specification the first process does nothing, and it ends when we do.
     let pid = i32::try_from(init.id()).map_err(Failure::at("read a pid"))?;
-    let record = Record::of(pid, mode, &spec)
+    let record = Record::of(pid, Made { mode }, &spec)
         .and_then(|record| record.store(&spec.state_dir).map(|()| record))
         .map_err(Failure::at("write the machine's record"))?;
     Report::Started(record).send();

@@ -1,9 +1,6 @@
 //! Starting a sandbox, as the daemon sees it: run `sandbox-enter`, follow the reports, and on any
 //! failure leave nothing running.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,16 +10,14 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::process::Process;
-use super::record::Record;
-use super::report::{Failure, FailureKind, Report};
+use super::report::{Failure, FailureKind, Record, Report};
 use super::{CONSOLE_FILE, ENTER_COMMAND, KILL_DEADLINE, MAX_REPORT_BYTES, SELF, clean, probe};
+use crate::machine::directories::{console_tail, open_console};
+use crate::machine::process::Process;
 use crate::machine::{AGENT_SOCKET, MachineError, MachineSpec};
 
 /// A sandbox takes some 50 ms on an idle machine.
 const START_DEADLINE: Duration = Duration::from_secs(30);
-
-const CONSOLE_TAIL_BYTES: u64 = 4096;
 
 pub(super) async fn launch(spec: &MachineSpec) -> Result<(Process, Record), MachineError> {
     let console = open_console(&spec.state_dir)?;
@@ -131,36 +126,4 @@ fn as_error(failure: Failure, state_dir: &Path) -> MachineError {
             console: console_tail(&state_dir.join(CONSOLE_FILE)).unwrap_or_default(),
         },
     }
-}
-
-/// A console for this run; the one of the run before is kept beside it.
-fn open_console(state_dir: &Path) -> Result<File, MachineError> {
-    let path = state_dir.join(CONSOLE_FILE);
-    match fs::rename(&path, path.with_extension("log.old")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(MachineError::io("rename", path)(error));
-        }
-        _ => {}
-    }
-    OpenOptions::new()
-        .append(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(MachineError::io("make", path))
-}
-
-/// The end of the console, for a person: whole lines, nothing that a terminal would obey.
-fn console_tail(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(CONSOLE_TAIL_BYTES)))?;
-    let mut bytes = Vec::new();
-    file.take(CONSOLE_TAIL_BYTES).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes)
-        .chars()
-        .filter(|character| *character == '\n' || !character.is_control())
-        .collect::<String>()
-        .trim()
-        .to_owned())
 }

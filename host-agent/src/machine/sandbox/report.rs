@@ -7,7 +7,16 @@ use std::io::{self, Write};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::record::Record;
+use crate::machine::record;
+
+/// What is kept of a running sandbox.
+pub(super) type Record = record::Record<Made>;
+
+/// How a sandbox was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Made {
+    pub(super) mode: SandboxMode,
+}
 
 /// How the namespaces are entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
 use self::harness::{Lab, can_enter};
-use super::record::Record;
+use super::report::Record;
 use super::{AGENT_SOCKET, SandboxMode, probe};
 use crate::machine::{self, GuestFile, MachineError, MachineExit, MachineSpec};
 
@@ -229,7 +229,7 @@ async fn a_record_never_leads_to_a_stranger() {
 
     let mut stranger = Command::new("sleep").arg("600").spawn().unwrap();
     let pid = i32::try_from(stranger.id()).unwrap();
-    let started = super::process::start_time(pid).unwrap();
+    let started = machine::process::start_time(pid).unwrap();
     for reused in [
         Record {
             pid,
@@ -423,7 +423,7 @@ async fn a_masked_proc_is_named() {
         return;
     }
     let lab = Lab::new(IDLE);
-    super::directories::make_private(&lab.spec.state_dir).unwrap();
+    machine::directories::make_private(&lab.spec.state_dir).unwrap();
     super::directories::prepare(&lab.spec).unwrap();
     let mut enter = Command::new("unshare")
         .args(["--mount", "sh", "-c"])
@@ -463,7 +463,7 @@ async fn a_machine_whose_starter_died_half_way_is_found() {
         return;
     }
     let mut lab = Lab::new(IDLE);
-    super::directories::make_private(&lab.spec.state_dir).unwrap();
+    machine::directories::make_private(&lab.spec.state_dir).unwrap();
     super::directories::prepare(&lab.spec).unwrap();
     let mut enter = Command::new("/proc/self/exe")
         .arg(super::ENTER_COMMAND)
@@ -535,7 +535,7 @@ async fn state_is_private_and_locked_while_in_use() {
         let mode = fs::metadata(lab.spec.state_dir.join(file)).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
-    let lock = super::directories::Lock::take(&lab.spec.state_dir).unwrap();
+    let lock = machine::directories::Lock::take(&lab.spec.state_dir).unwrap();
     assert!(matches!(
         machine::find(&lab.spec).await,
         Err(MachineError::Busy { .. })

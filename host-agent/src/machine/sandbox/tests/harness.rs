@@ -79,6 +79,7 @@ impl Lab {
         };
         let spec = MachineSpec {
             driver: Driver::Sandbox,
+            vm: None,
             name: "k3s-test".into(),
             mac: [0x52, 0x54, 0x00, 0xc8, 0x32, 0x0a],
             state_dir: dir.path().join("state"),

@@ -7,46 +7,47 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::MachineSpec;
 use super::process::{self, Process};
-use super::report::SandboxMode;
-use crate::machine::MachineSpec;
 
 const FILE: &str = "machine.json";
 
 /// Longer than any record; a longer file is not one.
 const MAX_BYTES: u64 = 16 * 1024;
 
+/// Which process a machine is, and what its driver has to know of how it was `made`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(super) struct Record<M> {
     /// On the host, of the machine's first process.
     pub(super) pid: i32,
     /// Clock ticks from the host's boot to the start of that process.
     pub(super) start_time: u64,
     /// Of the host. Pids and start times mean nothing in another boot.
     pub(super) boot_id: String,
-    pub(super) mode: SandboxMode,
+    #[serde(flatten)]
+    pub(super) made: M,
     /// Tells whether the machine was made from the same specification.
     pub(super) spec_digest: String,
-    /// Where the machine's agent has its socket. Whoever finds the machine may live in another
+    /// Where the machine has its sockets. Whoever finds the machine may live in another
     /// session, whose runtime directory is elsewhere.
     pub(super) runtime_dir: PathBuf,
-    /// Inode of that directory. A system that clears such directories at logout takes the agent's
-    /// socket out of reach for good; then the directory is gone or another one.
+    /// Inode of that directory. A system that clears such directories at logout takes the
+    /// sockets out of reach for good; then the directory is gone or another one.
     pub(super) runtime_inode: u64,
     /// Seconds since 1970.
     pub(super) created_at: u64,
 }
 
-impl Record {
+impl<M: Serialize + DeserializeOwned> Record<M> {
     /// Describes the live process `pid`.
-    pub(super) fn of(pid: i32, mode: SandboxMode, spec: &MachineSpec) -> io::Result<Self> {
+    pub(super) fn of(pid: i32, made: M, spec: &MachineSpec) -> io::Result<Self> {
         Ok(Self {
             pid,
             start_time: process::start_time(pid)?,
             boot_id: process::boot_id()?,
-            mode,
+            made,
             spec_digest: digest(spec),
             runtime_dir: spec.runtime_dir.clone(),
             runtime_inode: fs::metadata(&spec.runtime_dir)?.ino(),
@@ -77,14 +78,7 @@ impl Record {
         Ok(())
     }
 
-    pub(super) fn remove(state_dir: &Path) -> io::Result<()> {
-        match fs::remove_file(state_dir.join(FILE)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether the agent's socket is still where the host can see it.
+    /// Whether the machine's sockets are still where the host can see them.
     pub(super) fn is_reachable(&self) -> bool {
         fs::metadata(&self.runtime_dir).is_ok_and(|metadata| metadata.ino() == self.runtime_inode)
     }
@@ -95,6 +89,14 @@ impl Record {
             return Ok(None);
         }
         Process::open(self.pid, self.start_time)
+    }
+}
+
+/// Removes the record of a machine that runs no more.
+pub(super) fn remove(state_dir: &Path) -> io::Result<()> {
+    match fs::remove_file(state_dir.join(FILE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -112,8 +114,9 @@ pub(super) fn digest(spec: &MachineSpec) -> String {
         files: _,
         agent_args,
         env,
+        vm,
     } = spec;
-    let make = (driver, name, mac, programs, agent_args, env);
+    let make = (driver, name, mac, programs, agent_args, env, vm);
     fingerprint(&serde_json::to_vec(&make).unwrap_or_default())
 }
 
