@@ -182,10 +182,10 @@ pub struct Up {
     /// Address of the node, with or without prefix length: 192.100.0.10/24
     #[arg(long, value_name = "ADDRESS", value_parser = parse_address, conflicts_with = "all")]
     pub address: Option<String>,
-    /// Reach a machine that is there already over this carrier: vsock:CID:PORT, hybrid:PATH:PORT, unix:PATH, tcp:HOST:PORT, ssh:[USER@]HOST[:PORT], exec:COMMAND or serial:PATH; may be repeated, the first that leads to the guest is used
+    /// Reach a machine that is there already over this carrier: vsock:CID:PORT, hybrid:PATH:PORT, unix:PATH, tcp:HOST:PORT, ssh:USER@HOST:PORT, exec:COMMAND or serial:PATH; may be repeated, the first that leads to the guest is used
     #[arg(long, value_name = "CARRIER", conflicts_with = "all")]
     pub carrier: Vec<String>,
-    /// Reach the carriers from behind this hop: ssh:[USER@]HOST[:PORT], or exec:COMMAND, which runs the command behind it; may be repeated, from this host on
+    /// Reach the carriers from behind this hop: ssh:USER@HOST:PORT, or exec:COMMAND, which runs the command behind it; may be repeated, from this host on
     #[arg(long, value_name = "HOP", conflicts_with = "all")]
     pub via: Vec<String>,
     /// Key of the guest in a machine that is there already, as `lkc-guest identity` prints it
