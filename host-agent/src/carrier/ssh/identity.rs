@@ -1,4 +1,7 @@
 //! Keys of the user's to log in with, from files.
+//!
+//! Limit: `ssh-key` does not read a P-256 key whose private half has a leading zero byte, one in 256;
+//! such a key, like one of a card, is left to an agent.
 
 mod rsa;
 

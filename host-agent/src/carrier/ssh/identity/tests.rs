@@ -44,11 +44,19 @@ async fn keys_of_every_kind_and_format_sign() {
             &["-t", "ecdsa", "-b", "384", "-m", "PKCS8", "-N", ""],
         ),
     ] {
-        let Some(file) = generated(dir.path(), name, arguments) else {
-            return;
-        };
-        let key = IdentityFile::read(&file).unwrap();
-        let signed = signature(&key, None).await.unwrap();
+        let mut signed = Err(SignError::Elsewhere);
+        // One key of P-256 in 256 is left to an agent.
+        for attempt in 0..4 {
+            let Some(file) = generated(dir.path(), &format!("{name}-{attempt}"), arguments) else {
+                return;
+            };
+            let key = IdentityFile::read(&file).unwrap();
+            signed = signature(&key, None).await;
+            if name != "p256" || signed.is_ok() {
+                break;
+            }
+        }
+        let signed = signed.unwrap();
         assert!(
             signed.starts_with(b"message") && signed.len() > 60,
             "{name}"
