@@ -50,7 +50,6 @@ pub(super) struct Forwarder {
     spec: Arc<ForwardSpec>,
     counters: Arc<ForwardCounters>,
     way_in: WayIn,
-    acceptors: Vec<Arc<Acceptor>>,
     token: CancellationToken,
 }
 
@@ -84,11 +83,10 @@ impl Forwarder {
     ) -> Self {
         let places = listeners.iter().filter_map(reached_at).collect();
         let own = Arc::default();
-        let mut forwarder = Self {
+        let forwarder = Self {
             spec: Arc::new(spec),
             counters: Arc::default(),
             way_in: WayIn { places, own },
-            acceptors: Vec::new(),
             token: CancellationToken::new(),
         };
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -116,8 +114,6 @@ impl Forwarder {
                     continue;
                 }
             };
-            let acceptor = Arc::new(acceptor);
-            forwarder.acceptors.push(Arc::clone(&acceptor));
             let door = Door {
                 listener: acceptor,
                 permits: Arc::clone(&permits),
@@ -164,7 +160,6 @@ fn reached_at(listener: &Listener) -> Option<Place> {
 impl Drop for Forwarder {
     fn drop(&mut self) {
         self.token.cancel();
-        self.acceptors.iter().for_each(|acceptor| acceptor.close());
     }
 }
 

@@ -1,6 +1,6 @@
 //! A listener of connections, of TCP or on a unix socket.
 
-use std::{io, os::fd::AsFd, sync::Arc};
+use std::{io, sync::Arc};
 
 use tokio::{
     net::{TcpListener, TcpStream, UnixStream},
@@ -20,7 +20,7 @@ use crate::config::ForwardProtocol;
 
 /// A listener with what its connections need.
 pub(super) struct Door {
-    pub(super) listener: Arc<Acceptor>,
+    pub(super) listener: Acceptor,
     pub(super) permits: Arc<Semaphore>,
     pub(super) tasks: TaskTracker,
     pub(super) own: Arc<OwnConnections>,
@@ -28,7 +28,6 @@ pub(super) struct Door {
 }
 
 /// Where connections come from.
-#[derive(Debug)]
 pub(super) enum Acceptor {
     Tcp(TcpListener),
     Unix(SocketListener),
@@ -79,17 +78,6 @@ impl Door {
 }
 
 impl Acceptor {
-    /// Refuses connections from now on, whenever its task gets to letting go of the socket: that
-    /// runs on threads which the guest can make wait.
-    pub(super) fn close(&self) {
-        let socket = match self {
-            Self::Tcp(listener) => listener.as_fd(),
-            Self::Unix(listener) => listener.as_fd(),
-        };
-        // Where the system does not do this to sockets that listen, the task comes to it.
-        let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
-    }
-
     /// The next connection, and who makes it where that can be told.
     async fn accept(&self) -> io::Result<(Client, Option<Caller>)> {
         match self {

@@ -403,24 +403,6 @@ async fn closing_a_forward_frees_its_port_and_resets_what_is_parked() {
     assert_eq!(bind(&spec(address.port())).unwrap().len(), 1);
 }
 
-/// Whoever removes a forward and connects at once is not let in by what is still to be tidied up. The
-/// test's only thread stands for threads that a guest makes wait: it never gets to the listener.
-#[tokio::test]
-async fn a_forward_that_is_closed_lets_nobody_in_from_that_moment_on() {
-    let bench = Bench::new();
-    let address = bench.address;
-    let client = bench.connect().await;
-    drop(bench.forwarder);
-    std::net::TcpStream::connect(address).expect_err("it is closed");
-    drop(client);
-
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("forward.sock");
-    let bench = Bench::unix(&path);
-    drop(bench.forwarder);
-    std::os::unix::net::UnixStream::connect(&path).expect_err("it is closed");
-}
-
 #[tokio::test]
 async fn a_port_that_is_taken_is_told_and_nothing_is_left_bound() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -6,10 +6,7 @@
 use std::{
     fs,
     io::{self, ErrorKind},
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
-    },
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -28,12 +25,6 @@ pub(in super::super) struct SocketListener {
     listener: UnixListener,
     path: PathBuf,
     identity: Identity,
-}
-
-impl AsFd for SocketListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
-    }
 }
 
 /// Device and inode of a file.
