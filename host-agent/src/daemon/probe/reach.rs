@@ -91,6 +91,12 @@ async fn reach_through(
             )));
         }
     };
+    let client = match client {
+        Ok(client) => Some(client),
+        // Given up by the listener before we could look: it knows why.
+        Err(_) if own.was_taken() => None,
+        Err(error) => return Err(host(format!("cannot be connected to: {error}"))),
+    };
     let Ok(reached) = timeout(deadline, own.reached()).await else {
         return Err(blame_silence(&own, deadline));
     };
@@ -98,7 +104,7 @@ async fn reach_through(
         return Err(why_not(&own));
     }
     match client {
-        Client::Udp(socket) => {
+        Some(Client::Udp(socket)) => {
             let refused = timeout(REFUSAL, own.refused()).await.is_ok();
             drop(socket);
             if refused {
@@ -106,18 +112,22 @@ async fn reach_through(
             }
             Ok("a datagram was sent and not refused; whether anybody answers is not known")
         }
-        Client::Tcp(tcp) if spec.protocol == ForwardProtocol::Socks => {
+        Some(Client::Tcp(tcp)) => {
             drop(tcp);
-            Ok("the API server's port was reached by SOCKS")
+            Ok(accepts(spec.protocol))
         }
-        Client::Tcp(tcp) => {
-            drop(tcp);
-            Ok("the target accepts")
-        }
-        Client::Unix(unix) => {
+        Some(Client::Unix(unix)) => {
             drop(unix);
-            Ok("the target accepts")
+            Ok(accepts(spec.protocol))
         }
+        None => Ok(accepts(spec.protocol)),
+    }
+}
+
+const fn accepts(protocol: ForwardProtocol) -> &'static str {
+    match protocol {
+        ForwardProtocol::Socks => "the API server's port was reached by SOCKS",
+        ForwardProtocol::Tcp | ForwardProtocol::Udp => "the target accepts",
     }
 }
 
@@ -125,25 +135,29 @@ async fn connect(
     protocol: ForwardProtocol,
     way_in: &WayIn,
     place: &Place,
-) -> io::Result<(Client, OwnConnection)> {
+) -> io::Result<(io::Result<Client>, OwnConnection)> {
     let address = match place {
         Place::Address(address) => *address,
         Place::Socket(path) => {
             let own = way_in.own.expect(Caller::ThisProcess);
             let unix = UnixStream::connect(path).await?;
-            return Ok((Client::Unix(unix), own));
+            return Ok((Ok(Client::Unix(unix)), own));
         }
     };
     if protocol == ForwardProtocol::Udp {
-        return send_nothing(way_in, address).await;
+        let (client, own) = send_nothing(way_in, address).await?;
+        return Ok((Ok(client), own));
     }
     let socket = socket_to(address)?;
     let own = way_in.own.expect(Caller::At(socket.local_addr()?));
-    let mut tcp = socket.connect(address).await?;
-    if protocol == ForwardProtocol::Socks {
-        tcp.write_all(&SOCKS_REQUEST).await?;
-    }
-    Ok((Client::Tcp(tcp), own))
+    let ask = async {
+        let mut tcp = socket.connect(address).await?;
+        if protocol == ForwardProtocol::Socks {
+            tcp.write_all(&SOCKS_REQUEST).await?;
+        }
+        Ok(Client::Tcp(tcp))
+    };
+    Ok((ask.await, own))
 }
 
 async fn send_nothing(way_in: &WayIn, address: SocketAddr) -> io::Result<(Client, OwnConnection)> {
