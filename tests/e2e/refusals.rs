@@ -57,9 +57,9 @@ fn a_configuration_that_cannot_be_read() {
     env.configure("[cluster.k3s-dev]\nindex = 200\n");
     let up = env.run(&["up"]).exits(10);
     assert_snapshot!(up.redacted_stderr(), @"
-    error: $ENV/work/lkc.toml:2:9: 200 is not an index: they go from 0 to 89
+    error: $ENV/project/lkc.toml:2:9: 200 is not an index: they go from 0 to 89
 
-           ╭─[$ENV/work/lkc.toml:2:9]
+           ╭─[$ENV/project/lkc.toml:2:9]
          1 │ [cluster.k3s-dev]
          2 │ index = 200
            ·         ───
@@ -71,9 +71,9 @@ fn a_configuration_that_cannot_be_read() {
     );
     let up = env.run(&["up", "a"]).exits(10);
     assert_snapshot!(up.redacted_stderr(), @r#"
-    error: $ENV/work/lkc.toml:4:11: the clusters b and a have the same address 192.100.0.10
+    error: $ENV/project/lkc.toml:4:11: the clusters b and a have the same address 192.100.0.10
 
-           ╭─[$ENV/work/lkc.toml:2:9]
+           ╭─[$ENV/project/lkc.toml:2:9]
          1 │ [cluster.a]
          2 │ index = 0
            ·         ┬

@@ -72,7 +72,7 @@ fn what_is_in_the_way_of_a_socket_is_left_alone() {
     let alive = UnixListener::bind(&taken).unwrap();
     let outcome = env.run(&["forward", "unix:taken.sock:7000"]);
     assert_snapshot!(outcome.redacted_stderr(), @r"
-    error: socket $ENV/work/taken.sock of forward taken is taken by another process
+    error: socket $ENV/project/taken.sock of forward taken is taken by another process
 
     hint: give the forward another socket, or end the process that has it
     [EOF]
@@ -82,16 +82,16 @@ fn what_is_in_the_way_of_a_socket_is_left_alone() {
     std::fs::write(&notes, "mine").unwrap();
     let outcome = env.run(&["forward", "n=unix:notes:7000"]);
     assert_snapshot!(outcome.redacted_stderr(), @r"
-    error: forward n cannot listen on unix:$ENV/work/notes: something is there that is no socket
+    error: forward n cannot listen on unix:$ENV/project/notes: something is there that is no socket
 
-    hint: move $ENV/work/notes away, or choose another path
+    hint: move $ENV/project/notes away, or choose another path
     [EOF]
     ");
     assert_eq!(outcome.exit_code(), 11);
     assert_eq!(std::fs::read_to_string(&notes).unwrap(), "mine");
     let outcome = env.run(&["forward", "unix:missing/pg.sock:7000"]);
     assert_snapshot!(outcome.redacted_stderr(), @r"
-    error: forward pg cannot listen on unix:$ENV/work/missing/pg.sock: No such file or directory (os error 2)
+    error: forward pg cannot listen on unix:$ENV/project/missing/pg.sock: No such file or directory (os error 2)
 
     hint: make the directory of the socket: lkc makes none
     [EOF]
@@ -100,7 +100,7 @@ fn what_is_in_the_way_of_a_socket_is_left_alone() {
     env.run(&["forward", "unix:pg.sock:7000"]).succeeds();
     let outcome = env.run(&["forward", "other=unix:pg.sock:7001"]);
     assert_snapshot!(outcome.redacted_stderr(), @r"
-    error: socket $ENV/work/pg.sock is taken by forward pg of cluster k3s-dev
+    error: socket $ENV/project/pg.sock is taken by forward pg of cluster k3s-dev
 
     hint: choose another one
     [EOF]

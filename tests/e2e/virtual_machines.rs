@@ -48,7 +48,7 @@ fn an_output_of_a_flake_is_built_and_its_image_found() {
         "#!/bin/sh\n\
          while [ \"$1\" != --out-link ]; do shift; done\n\
          link=$2; shift 3\n\
-         [ \"$1\" = \"${HOME%/home}/work/.#k3s-image\" ] || exit 3\n\
+         [ \"$1\" = \"${HOME%/home}/project/.#k3s-image\" ] || exit 3\n\
          /bin/mkdir -p \"$HOME/store/nix-support\"\n\
          echo an image > \"$HOME/store/nixos.qcow2\"\n\
          /bin/ln -sfn \"$HOME/store\" \"$link\"\n",

@@ -93,7 +93,7 @@ impl TestEnv {
             ("bin", 0o755),
             ("home", 0o700),
             ("run", 0o700),
-            ("work", 0o755),
+            ("project", 0o755),
             ("tmp", 0o700),
         ] {
             let path = root.join(name);
@@ -135,7 +135,7 @@ impl TestEnv {
     /// The working directory of commands.
     #[must_use]
     pub fn work(&self) -> PathBuf {
-        self.root().join("work")
+        self.root().join("project")
     }
 
     /// Directory of lkc's sockets.
