@@ -14,7 +14,7 @@ use super::{
     buffer::Buffer,
     reset::{Cut, after_a_moment, while_it_moves},
     socket::{ResetUnlessFinished, Socket},
-    splice::Splice,
+    splice::{Share, Splice},
 };
 
 /// Bytes that one direction moves before other connections of the thread get their turn.
@@ -54,8 +54,9 @@ async fn both(
 ) -> Result<(), JoinEnd> {
     let (client_cut, target_cut) = (Cut::default(), Cut::default());
     let Counters { sent, received } = counters;
-    let mut up = pin!(pump(client, &client_cut, target, sent));
-    let mut down = pin!(pump(target, &target_cut, client, received));
+    let pipes = Share::new();
+    let mut up = pin!(pump(client, &client_cut, target, sent, &pipes));
+    let mut down = pin!(pump(target, &target_cut, client, received, &pipes));
     let end = tokio::select! {
         ended = &mut up => match ended {
             Ok(()) => tokio::select! {
@@ -117,6 +118,7 @@ async fn pump(
     cut: &Cut,
     to: &impl Socket,
     moved: &AtomicU64,
+    pipes: &Share<'_>,
 ) -> Result<(), Failed> {
     let mut bulk = false;
     loop {
@@ -124,7 +126,7 @@ async fn pump(
             .await
             .map_err(Failed::Reading)?;
         // Taken only once there is something to read: an idle connection holds neither.
-        let pipe = if bulk { Splice::take() } else { None };
+        let pipe = if bulk { pipes.take() } else { None };
         let turn = match pipe {
             Some(pipe) => splice(from, to, pipe, moved).await?,
             None => copy(from, to, moved).await?,
@@ -184,7 +186,7 @@ async fn copy(from: &impl Socket, to: &impl Socket, moved: &AtomicU64) -> Result
 async fn splice(
     from: &impl Socket,
     to: &impl Socket,
-    mut pipe: Splice,
+    mut pipe: Splice<'_>,
     moved: &AtomicU64,
 ) -> Result<Turn, Failed> {
     let (mut turn, mut passed) = (0, 0);

@@ -5,10 +5,7 @@
 use std::{
     io,
     os::fd::OwnedFd,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -19,20 +16,34 @@ use super::socket::Socket;
 /// Bytes that a pipe has room for; those that wait in it, the sender's socket has let go of.
 const SIZE: usize = 512 * 1024;
 
-/// Pipes that are kept for the next to need one, per process.
+/// Pipes that are kept for the next turn of one of the connections, per process.
 const KEPT: usize = 8;
 
 /// Pipes in use at once: a process has descriptors for other things too. Who gets none copies.
 const MOST: usize = 64;
 
-static KEPT_PIPES: Mutex<Vec<Pipe>> = Mutex::new(Vec::new());
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
+static PIPES: Pipes = Pipes::new();
+
+/// One connection's share in the pipes. With the last of them the kept ones are closed.
+#[derive(Debug)]
+pub(super) struct Share<'a>(&'a Pipes);
 
 /// A pipe in use, empty at first. It goes back when it is dropped empty.
 #[derive(Debug)]
-pub(super) struct Splice {
+pub(super) struct Splice<'a> {
+    pipes: &'a Pipes,
     pipe: Option<Pipe>,
     held: usize,
+}
+
+#[derive(Debug)]
+struct Pipes(Mutex<Stock>);
+
+#[derive(Debug)]
+struct Stock {
+    kept: Vec<Pipe>,
+    in_use: usize,
+    shares: usize,
 }
 
 #[derive(Debug)]
@@ -41,25 +52,43 @@ struct Pipe {
     given: OwnedFd,
 }
 
-impl Splice {
+impl Share<'static> {
+    pub(super) fn new() -> Self {
+        PIPES.share()
+    }
+}
+
+impl Share<'_> {
     /// None where too many are in use, or where the system gives none.
-    pub(super) fn take() -> Option<Self> {
-        // Made first: dropping it counts it out again.
-        let mut this = Self {
-            pipe: None,
-            held: 0,
-        };
-        if IN_USE.fetch_add(1, Ordering::Relaxed) >= MOST {
+    pub(super) fn take(&self) -> Option<Splice<'_>> {
+        let mut stock = self.0.stock();
+        if stock.in_use >= MOST {
             return None;
         }
-        let kept = kept().pop();
-        this.pipe = Some(match kept {
+        let pipe = match stock.kept.pop() {
             Some(pipe) => pipe,
             None => Pipe::new().ok()?,
-        });
-        Some(this)
+        };
+        stock.in_use += 1;
+        Some(Splice {
+            pipes: self.0,
+            pipe: Some(pipe),
+            held: 0,
+        })
     }
+}
 
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        let mut stock = self.0.stock();
+        stock.shares -= 1;
+        if stock.shares == 0 {
+            stock.kept = Vec::new();
+        }
+    }
+}
+
+impl Splice<'_> {
     /// Bytes that are in it.
     pub(super) const fn held(&self) -> usize {
         self.held
@@ -95,15 +124,33 @@ impl Splice {
     }
 }
 
-impl Drop for Splice {
+impl Drop for Splice<'_> {
     fn drop(&mut self) {
-        IN_USE.fetch_sub(1, Ordering::Relaxed);
-        let Some(pipe) = self.pipe.take() else { return };
-        let mut kept = kept();
+        let mut stock = self.pipes.stock();
+        stock.in_use -= 1;
         // What a connection left in it is no other's to read.
-        if self.held == 0 && kept.len() < KEPT {
-            kept.push(pipe);
+        if self.held == 0 && stock.kept.len() < KEPT {
+            stock.kept.extend(self.pipe.take());
         }
+    }
+}
+
+impl Pipes {
+    const fn new() -> Self {
+        Self(Mutex::new(Stock {
+            kept: Vec::new(),
+            in_use: 0,
+            shares: 0,
+        }))
+    }
+
+    fn share(&self) -> Share<'_> {
+        self.stock().shares += 1;
+        Share(self)
+    }
+
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,10 +161,6 @@ impl Pipe {
         let _ = fcntl_setpipe_size(&given, SIZE);
         Ok(Self { taken, given })
     }
-}
-
-fn kept() -> std::sync::MutexGuard<'static, Vec<Pipe>> {
-    KEPT_PIPES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -136,21 +179,22 @@ mod tests {
         UnixStream::from_std(ours).unwrap()
     }
 
-    // One test: what it looks at belongs to the process.
     #[tokio::test]
     async fn pipes_are_used_again_when_empty_and_never_more_than_allowed() {
+        let pipes = Pipes::new();
+        let (share, other_share) = (pipes.share(), pipes.share());
         let secret = source(b"secret");
         secret.readable().await.unwrap();
-        let mut left = Splice::take().unwrap();
+        let mut left = share.take().unwrap();
         assert_eq!(left.fill(&secret).unwrap(), 6);
         drop(left);
         let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let target = UnixStream::from_std(ours).unwrap();
         target.writable().await.unwrap();
-        let mut all: Vec<_> = (0..MOST).map_while(|_| Splice::take()).collect();
+        let mut all: Vec<_> = (0..MOST).map_while(|_| share.take()).collect();
         assert_eq!(all.len(), MOST);
-        assert!(Splice::take().is_none(), "one more than allowed");
+        assert!(share.take().is_none(), "one more than allowed");
         for splice in &mut all {
             let other = source(b"x");
             other.readable().await.unwrap();
@@ -161,7 +205,10 @@ mod tests {
             assert_eq!(&byte, b"x", "what another connection left");
         }
         drop(all);
-        assert_eq!(kept().len(), KEPT);
-        assert_eq!(IN_USE.load(Ordering::Relaxed), 0);
+        drop(share);
+        assert_eq!(pipes.stock().kept.len(), KEPT, "a connection is left");
+        assert_eq!(pipes.stock().in_use, 0);
+        drop(other_share);
+        assert_eq!(pipes.stock().kept.len(), 0, "nobody is left");
     }
 }
