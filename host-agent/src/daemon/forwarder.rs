@@ -44,13 +44,16 @@ const MAX_CONNECTIONS: usize = 1024;
 /// other connection mends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A forward that listens. Dropping it closes the listeners and resets what is parked.
+/// A forward that listens. Dropping it closes the listeners, as their tasks come to it, and resets
+/// what is parked.
 #[derive(Debug)]
 pub(super) struct Forwarder {
     spec: Arc<ForwardSpec>,
     counters: Arc<ForwardCounters>,
     way_in: WayIn,
     token: CancellationToken,
+    /// The listeners' tasks; not those of connections.
+    doors: TaskTracker,
 }
 
 /// How the daemon itself connects to a forward, as any client would.
@@ -88,6 +91,7 @@ impl Forwarder {
             counters: Arc::default(),
             way_in: WayIn { places, own },
             token: CancellationToken::new(),
+            doors: TaskTracker::new(),
         };
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         for listener in listeners {
@@ -110,7 +114,7 @@ impl Forwarder {
                         connection,
                         limits: udp_limits,
                     };
-                    tasks.spawn(door.serve());
+                    tasks.spawn(forwarder.doors.track_future(door.serve()));
                     continue;
                 }
             };
@@ -121,9 +125,15 @@ impl Forwarder {
                 own,
                 connection,
             };
-            tasks.spawn(door.serve());
+            tasks.spawn(forwarder.doors.track_future(door.serve()));
         }
+        forwarder.doors.close();
         forwarder
+    }
+
+    /// Its listeners, to wait for once it is dropped.
+    pub(super) fn doors(&self) -> TaskTracker {
+        self.doors.clone()
     }
 
     pub(super) const fn spec(&self) -> &Arc<ForwardSpec> {

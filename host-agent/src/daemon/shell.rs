@@ -26,11 +26,17 @@ use hands::{Hands, Indexes};
 /// How long links, connections and tasks may take to end when the daemon does.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// Longest time that an answer waits for listeners to close: a guest can hold the threads that do.
+const CLOSING: Duration = Duration::from_secs(1);
+
 /// How long a daemon stays with nothing to look after.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
 
 /// Requests that may wait for the daemon; each takes microseconds.
 const ASKS: usize = 64;
+
+/// Where the answer to a request goes.
+type Place = oneshot::Sender<Result<Begun, Failure>>;
 
 /// The daemon with everything that it holds.
 pub(super) struct Shell {
@@ -41,7 +47,9 @@ pub(super) struct Shell {
     events: mpsc::Sender<Event>,
     reports: mpsc::Receiver<Event>,
     asks: mpsc::Receiver<Ask>,
-    answers: HashMap<Ticket, oneshot::Sender<Result<Begun, Failure>>>,
+    answers: HashMap<Ticket, Place>,
+    /// Listeners that have been told to close.
+    closing: Vec<TaskTracker>,
     tickets: Ticket,
     views: watch::Sender<Views>,
     board: Arc<Board>,
@@ -74,6 +82,7 @@ impl Shell {
             reports,
             asks: asked,
             answers: HashMap::new(),
+            closing: Vec::new(),
             tickets: 0,
             views,
             board,
@@ -202,8 +211,9 @@ impl Shell {
                 None
             }
             Action::Answer { ticket, answer } => {
-                // A client that has gone needs no answer.
-                let _ = self.answers.remove(&ticket).map(|place| place.send(answer));
+                if let Some(place) = self.answers.remove(&ticket) {
+                    self.answer(place, answer);
+                }
                 None
             }
             Action::Perform { cluster, run, task } => {
@@ -215,6 +225,25 @@ impl Shell {
                 })
             }
         }
+    }
+
+    /// Answers a client, who may have gone, once what no longer listens refuses connections.
+    fn answer(&mut self, place: Place, answer: Result<Begun, Failure>) {
+        self.closing.retain(|doors| !doors.is_empty());
+        if self.closing.is_empty() {
+            let _ = place.send(answer);
+            return;
+        }
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            let closed = async {
+                for doors in closing {
+                    doors.wait().await;
+                }
+            };
+            let _ = timeout(CLOSING, closed).await;
+            let _ = place.send(answer);
+        });
     }
 
     /// Begins a task. What is done at once is reported at once.
@@ -243,7 +272,11 @@ impl Shell {
                 forwards,
                 index,
             } => hands.bind(purpose, forwards, Indexes { own: index, taken }, &reporter),
-            Task::UnbindForwards(forwards) => hands.unbind(&forwards),
+            Task::UnbindForwards(forwards) => {
+                let doors = hands.unbind(&forwards);
+                self.closing.extend(doors);
+                None
+            }
             Task::StartMachine(spec) => hands.start_machine(paths, spec, &reporter),
             Task::AdoptMachine => hands.adopt_machine(&reporter),
             Task::StopMachine(spec) => hands.stop_machine(paths, spec, &reporter),

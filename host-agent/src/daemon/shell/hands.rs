@@ -196,11 +196,14 @@ impl Hands {
         Some(Report::ForwardsBound { purpose, forwards })
     }
 
-    pub(super) fn unbind(&mut self, forwards: &[ForwardSpec]) -> Option<Report> {
-        self.forwards
-            .retain(|known| !forwards.contains(known.spec()));
+    /// The listeners that will close now.
+    pub(super) fn unbind(&mut self, forwards: &[ForwardSpec]) -> Vec<TaskTracker> {
+        let gone = self
+            .forwards
+            .extract_if(.., |known| forwards.contains(known.spec()));
+        let doors = gone.map(|forwarder| forwarder.doors()).collect();
         self.post();
-        None
+        doors
     }
 
     /// Reports why a forward cannot listen, once it is known who has its port.

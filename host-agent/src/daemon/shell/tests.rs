@@ -7,7 +7,7 @@ use std::{ffi::OsString, fs, path::Path};
 use super::*;
 use crate::{
     control::Phase,
-    daemon::state::{ClusterRequest, tests::spec},
+    daemon::state::{BindPurpose, ClusterRequest, tests::spec},
     error::Kind,
 };
 
@@ -80,6 +80,46 @@ async fn a_task_that_panics_is_reported_in_its_place() {
     };
     assert!(matches!(report, Report::MachineFailed(failure) if failure.kind == Kind::Bug));
     assert_eq!(run, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_comes_when_what_was_removed_refuses_connections() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut shell, _handle) = Shell::new(paths(home.path()), CancellationToken::new());
+    let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let mut forward = spec("k3s-dev", 0).forwards.swap_remove(0);
+    forward.bind = vec![address.ip()];
+    forward.host_port = address.port();
+    let cluster = "k3s-dev".parse().unwrap();
+    let begun = Begun {
+        run: 1,
+        changed: true,
+    };
+    for round in 0..100 {
+        let bind = Task::BindForwards {
+            purpose: BindPurpose::Up,
+            forwards: vec![forward.clone()],
+            index: 0,
+        };
+        let bound = shell.perform(&cluster, 1, bind);
+        assert!(
+            matches!(bound, Some(Report::ForwardsBound { .. })),
+            "round {round}: {bound:?}"
+        );
+        shell.perform(&cluster, 1, Task::UnbindForwards(vec![forward.clone()]));
+        let (place, answered) = oneshot::channel();
+        shell.answers.insert(round, place);
+        shell.execute(Action::Answer {
+            ticket: round,
+            answer: Ok(begun),
+        });
+        timeout(LIMIT, answered).await.unwrap().unwrap().unwrap();
+        let connected = std::net::TcpStream::connect(address);
+        let refused = connected.expect_err("it is removed").kind();
+        assert_eq!(refused, std::io::ErrorKind::ConnectionRefused);
+    }
 }
 
 fn reports_nothing() -> bool {
