@@ -13,7 +13,7 @@ use lkc_protocol::{
     handover::Giver,
     link::{Driver, Incoming, IncomingRequest, Link, LinkEnd, Stream, StreamError},
     message::{
-        AnyRequest, ApplyNetwork, ConfigureK3s, Dial, DialNetwork, Dialled, HandOver, Info,
+        AnyRequest, ApplyNetwork, ConfigureK3s, Dial, DialNetwork, Dialled, Exec, HandOver, Info,
         InfoAnswer, Kubeconfig, KubeconfigAnswer, LogSource, Logs, LogsAnswer, Shutdown,
         ShutdownAnswer, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
     },
@@ -21,7 +21,7 @@ use lkc_protocol::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     agent::NetworkChange,
     dial::{self, Block, Policy},
-    logs, network,
+    exec, logs, network,
     observe::{ConfigureError, Observer, describe},
     readiness::difference,
     reverse::{self, Listeners},
@@ -39,6 +39,9 @@ use crate::{
 /// link's streams; a bound of its own keeps the tasks in step with it.
 const MAX_REQUESTS: usize = 16_384;
 
+/// Programs that run for hosts at once.
+const MAX_PROGRAMS: usize = 64;
+
 /// What the requests work on. Clones lead to the same.
 #[derive(Clone)]
 pub struct Guest {
@@ -47,6 +50,7 @@ pub struct Guest {
     stop: mpsc::Sender<Duration>,
     agent_log: Option<PathBuf>,
     cluster_ranges: Arc<Mutex<Vec<Block>>>,
+    programs: Arc<Semaphore>,
     giver: Option<Arc<Giver>>,
 }
 
@@ -67,6 +71,7 @@ impl Guest {
             stop,
             agent_log,
             cluster_ranges,
+            programs: Arc::new(Semaphore::new(MAX_PROGRAMS)),
             giver: None,
         }
     }
@@ -149,6 +154,7 @@ async fn handle(request: IncomingRequest, guest: Guest, listeners: Listeners) {
         AnyRequest::HandOver(wanted) => hand_over(request, &wanted.target, &guest).await,
         AnyRequest::Logs(wanted) => follow_logs(request, &wanted, &guest).await,
         AnyRequest::WatchObject(wanted) => watch_object(request, wanted, &guest).await,
+        AnyRequest::Exec(wanted) => run_program(request, &wanted, &guest).await,
         AnyRequest::Listen(wanted) => listeners.serve(request, &wanted).await,
         AnyRequest::Arrive(_) => {
             let text = "connections arrive at a host, not at a guest";
@@ -438,8 +444,18 @@ async fn watch_object(request: IncomingRequest, wanted: WatchObject, guest: &Gue
     }
 }
 
+async fn run_program(request: IncomingRequest, wanted: &Exec, guest: &Guest) {
+    match guest.programs.try_acquire() {
+        Ok(_permit) => exec::run(request, wanted).await,
+        Err(_) => {
+            let text = format!("{MAX_PROGRAMS} programs run for hosts already");
+            request.refuse(&Refusal::new(RefusalCode::Busy, text));
+        }
+    }
+}
+
 /// Ends a stream cleanly: what is queued arrives, and the host's own end is waited for.
-async fn finish(mut stream: Stream) {
+pub(crate) async fn finish(mut stream: Stream) {
     stream.finish();
     // Whatever the host still says is not for us; its end or a reset is.
     while let Ok(Some(_)) = stream.receive_raw().await {}

@@ -10,6 +10,7 @@ pub mod agent;
 pub mod config;
 pub mod dial;
 pub mod enrolment;
+mod exec;
 pub mod host_link;
 pub mod k3s;
 pub mod listen;

@@ -14,6 +14,7 @@ pub mod codec;
 pub mod datagram;
 pub mod enrolment;
 pub mod error;
+pub mod exec;
 pub mod frame;
 pub mod handshake;
 pub mod hello;

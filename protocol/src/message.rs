@@ -7,6 +7,7 @@
 
 mod control;
 mod enrolment;
+mod exec;
 mod kubernetes;
 mod network;
 mod readiness;
@@ -18,6 +19,7 @@ pub use control::{
     LogSource, Logs, LogsAnswer, Shutdown, ShutdownAnswer,
 };
 pub use enrolment::{Enrol, Enrolled};
+pub use exec::{Exec, Executing, TerminalSize};
 pub use kubernetes::{
     Cni, ConfigureK3s, K3sConfigured, K3sRole, Kubeconfig, KubeconfigAnswer, KubeconfigValues,
     ObjectStatus, WatchObject, WatchObjectAnswer,
@@ -110,6 +112,7 @@ registry! {
         23 Arrive       -> 24 Arrived;
         25 HandOver     -> 26 HandedOver;
         27 Enrol        -> 28 Enrolled;
+        29 Exec         -> 30 Executing;
     }
     stream_messages {
         128 Snapshot;

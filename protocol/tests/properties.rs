@@ -13,11 +13,12 @@ use lkc_protocol::{
     identity::Identity,
     message::{
         AnyRequest, ApplyNetwork, Arrive, Arrived, Change, Cni, ConfigureK3s, Dial, DialNetwork,
-        Dialled, Enrol, Enrolled, HandOver, HandedOver, Info, InfoAnswer, InterfaceConfig,
-        InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig, KubeconfigAnswer,
-        KubeconfigValues, Listen, Listening, LogLine, LogSource, Logs, LogsAnswer, NetworkApplied,
-        ObjectStatus, REGISTRY, RouteConfig, Rung, RungState, RungStatus, Shutdown, ShutdownAnswer,
-        Snapshot, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
+        Dialled, Enrol, Enrolled, Exec, Executing, HandOver, HandedOver, Info, InfoAnswer,
+        InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig,
+        KubeconfigAnswer, KubeconfigValues, Listen, Listening, LogLine, LogSource, Logs,
+        LogsAnswer, NetworkApplied, ObjectStatus, REGISTRY, RouteConfig, Rung, RungState,
+        RungStatus, Shutdown, ShutdownAnswer, Snapshot, TerminalSize, Watch, WatchAnswer,
+        WatchObject, WatchObjectAnswer,
     },
     preface::{self, PrefaceFinder},
     session::{Event, Limits, Session, Transmit},
@@ -97,6 +98,8 @@ macro_rules! for_every_message {
             HandedOver { number, address }
             Enrol { key, name }
             Enrolled { proof }
+            Exec { arguments, environment, directory, terminal }
+            Executing {}
             Snapshot { sequence, rungs, k3s }
             Change { sequence, rungs, k3s }
             KubeconfigValues {
@@ -150,6 +153,7 @@ made_structs! {
         dhcp_use_dns, addresses, routes, nameservers, search, mtu
     }
     RouteConfig { to, via, metric }
+    TerminalSize { columns, rows }
     RungStatus { rung, state, detail, tail }
     K3sSummary { version, simulated, restarts }
 }

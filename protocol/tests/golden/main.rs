@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod datagrams;
+mod exec;
 mod frames;
 mod greetings;
 mod malformed;
@@ -25,6 +26,7 @@ fn all() -> Vec<Vector> {
     vectors.extend(greetings::vectors());
     vectors.extend(malformed::vectors());
     vectors.extend(datagrams::vectors());
+    vectors.extend(exec::vectors());
     vectors
 }
 

@@ -88,6 +88,8 @@ fn registry_numbers_are_unique_and_stay_in_their_ranges() {
     26 HandedOver
     27 Enrol
     28 Enrolled
+    29 Exec
+    30 Executing
     128 Snapshot
     129 Change
     130 KubeconfigValues

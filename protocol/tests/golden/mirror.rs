@@ -93,6 +93,11 @@ mirrors! {
         HandedOver { number: u64, address: String }
         Enrol { key: [u8; 32], name: String }
         Enrolled { proof: [u8; 32] }
+        Exec {
+            arguments: Vec<String>, environment: Vec<String>, directory: Option<String>,
+            terminal: Option<TerminalSize>
+        }
+        Executing {}
         Snapshot { sequence: u64, rungs: Vec<RungStatus>, k3s: K3sSummary }
         Change { sequence: u64, rungs: Vec<RungStatus>, k3s: Option<K3sSummary> }
         KubeconfigValues {
@@ -112,6 +117,7 @@ mirrors! {
             routes: Vec<RouteConfig>, nameservers: Vec<String>, search: Vec<String>,
             mtu: Option<u32>
         }
+        TerminalSize { columns: u16, rows: u16 }
         RouteConfig { to: String, via: Option<String>, metric: Option<u32> }
         RungStatus { rung: Rung, state: RungState, detail: String, tail: Vec<String> }
         K3sSummary { version: String, simulated: bool, restarts: u32 }

@@ -2,11 +2,11 @@
 
 use lkc_protocol::message::{
     ApplyNetwork, Arrive, Arrived, Change, Cni, ConfigureK3s, Dial, DialNetwork, Dialled, Enrol,
-    Enrolled, HandOver, HandedOver, Info, InfoAnswer, InterfaceConfig, InterfaceInfo,
-    K3sConfigured, K3sRole, K3sSummary, Kubeconfig, KubeconfigAnswer, KubeconfigValues, Listen,
-    Listening, LogLine, LogSource, Logs, LogsAnswer, NetworkApplied, ObjectStatus, RouteConfig,
-    Rung, RungState, RungStatus, Shutdown, ShutdownAnswer, Snapshot, Watch, WatchAnswer,
-    WatchObject, WatchObjectAnswer,
+    Enrolled, Exec, Executing, HandOver, HandedOver, Info, InfoAnswer, InterfaceConfig,
+    InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig, KubeconfigAnswer,
+    KubeconfigValues, Listen, Listening, LogLine, LogSource, Logs, LogsAnswer, NetworkApplied,
+    ObjectStatus, RouteConfig, Rung, RungState, RungStatus, Shutdown, ShutdownAnswer, Snapshot,
+    TerminalSize, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
 };
 
 /// Takes every sample: a name, what it is, the value. One function over all types, so that each
@@ -27,6 +27,7 @@ pub(crate) fn each(to: &mut impl Take) {
     objects(to);
     reverse(to);
     enrolment(to);
+    exec(to);
 }
 
 fn info(to: &mut impl Take) {
@@ -423,6 +424,33 @@ fn enrolment(to: &mut impl Take) {
         let about = format!("Enrolled: {} in each byte of the proof", proof[0]);
         to.take(file, &about, Enrolled { proof });
     }
+}
+
+fn exec(to: &mut impl Take) {
+    to.take(
+        "exec-empty",
+        "Exec: the login shell, without a terminal",
+        Exec {
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: None,
+            terminal: None,
+        },
+    );
+    to.take(
+        "exec-full",
+        "Exec: `uname -a` in /tmp with TERM and an empty variable, on a terminal of 211 times 52",
+        Exec {
+            arguments: vec!["uname".to_owned(), "-a".to_owned()],
+            environment: vec!["TERM=xterm-256color".to_owned(), "EMPTY=".to_owned()],
+            directory: Some("/tmp".to_owned()),
+            terminal: Some(TerminalSize {
+                columns: 211,
+                rows: 52,
+            }),
+        },
+    );
+    to.take("executing", "Executing: no fields", Executing {});
 }
 
 fn objects(to: &mut impl Take) {

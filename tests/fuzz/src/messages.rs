@@ -7,12 +7,12 @@ use lkc_protocol::{
     codec::{self, DecodeError, ENVELOPE_LENGTH, Envelope, MAX_BODY, RawMessage},
     message::{
         AnyRequest, ApplyNetwork, Arrive, Arrived, Body, Change, Cni, ConfigureK3s, Dial,
-        DialNetwork, Dialled, Enrol, Enrolled, HandOver, HandedOver, Info, InfoAnswer,
-        InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig,
+        DialNetwork, Dialled, Enrol, Enrolled, Exec, Executing, HandOver, HandedOver, Info,
+        InfoAnswer, InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig,
         KubeconfigAnswer, KubeconfigValues, Listen, Listening, LogLine, LogSource, Logs,
         LogsAnswer, NetworkApplied, ObjectStatus, REGISTRY, RouteConfig, Rung, RungState,
-        RungStatus, Shutdown, ShutdownAnswer, Snapshot, Watch, WatchAnswer, WatchObject,
-        WatchObjectAnswer,
+        RungStatus, Shutdown, ShutdownAnswer, Snapshot, TerminalSize, Watch, WatchAnswer,
+        WatchObject, WatchObjectAnswer,
     },
 };
 
@@ -174,6 +174,7 @@ structs! {
     InterfaceInfo { name, mac, up, mtu, addresses }
     K3sSummary { version, simulated, restarts }
     RouteConfig { to, via, metric }
+    TerminalSize { columns, rows }
     RungStatus { rung, state, detail, tail }
 }
 
@@ -207,6 +208,8 @@ messages! {
     HandedOver { number, address }
     Enrol { key, name }
     Enrolled { proof }
+    Exec { arguments, environment, directory, terminal }
+    Executing {}
     Snapshot { sequence, rungs, k3s }
     Change { sequence, rungs, k3s }
     KubeconfigValues {
