@@ -97,7 +97,7 @@ async fn attend(running: Running, stream: Stream) {
         () = hear(reader, pieces, &group) => return stream.reset(ResetCode::Cancelled),
         never = fed => never,
     };
-    group.is_over();
+    group.let_go();
     match ended {
         Ok(status) => {
             let end = FromProgram::Ended(program::end_of(status));
@@ -131,7 +131,7 @@ async fn listen(reader: ReadHalf<'_>, pieces: mpsc::Sender<ToProgram>, group: &G
         };
         decoder.push(&bytes);
         loop {
-            match decoder.next() {
+            match decoder.pop() {
                 Ok(None) => break,
                 Ok(Some(ToProgram::Signal(signal))) => group.signal(signal),
                 // A program that has closed its input needs no more of it.

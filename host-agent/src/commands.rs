@@ -8,6 +8,7 @@ mod daemon;
 mod delete;
 mod doctor;
 mod down;
+mod exec;
 mod file_log;
 mod follow;
 mod forward;
@@ -102,7 +103,9 @@ fn run_until_signal(cli: &Cli, output: &Output) -> Result<End, CommandError> {
         let mut signals = Signals::new()?;
         tokio::select! {
             outcome = run(cli, output) => outcome,
-            exit_code = signals.next() => Ok(End::Interrupted(exit_code)),
+            exit_code = signals.next(), if !passes_signals_on(&cli.command) => {
+                Ok(End::Interrupted(exit_code))
+            }
         }
     });
     // A read of the terminal cannot be cancelled and must not hold up the end.
@@ -124,6 +127,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<End, CommandError> {
         Command::Forward(args) => forward::run(context, args).await,
         Command::Snapshot(args) => snapshot::run(context, args).await,
         Command::Logs(args) => logs::run(context, args).await,
+        Command::Exec(args) => exec::run(context, args).await,
         Command::Daemon(args) => daemon::ask(context, args.command.as_ref()).await,
         Command::Doctor(args) => doctor::run(context, args).await,
         Command::Identity(args) => identity::run(context, args),
@@ -142,6 +146,11 @@ fn follows(command: &Command) -> bool {
         Command::Status(status) => status.watch,
         _ => false,
     }
+}
+
+/// Whether signals are for somebody else.
+const fn passes_signals_on(command: &Command) -> bool {
+    matches!(command, Command::Exec(_))
 }
 
 /// What goes on although nobody waits for it any more.

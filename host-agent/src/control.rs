@@ -122,6 +122,14 @@ pub enum Request {
         /// Whether to go on with new lines.
         follow: bool,
     },
+    /// Run a program in the guest. After [`Reply::Joined`] the connection carries its pieces
+    /// ([`lkc_protocol::exec`]) and no lines any more.
+    Exec {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// What to run.
+        program: Program,
+    },
     /// Say who the daemon is.
     Daemon,
     /// End the daemon; machines go on running.
@@ -158,12 +166,27 @@ pub enum Reply {
         /// Its text, as the guest sent it: sanitise before printing.
         text: String,
     },
+    /// The last line: from here on the connection is a program's.
+    Joined,
     /// Who the daemon is.
     Daemon(DaemonInfo),
     /// The end: it is done.
     Done(Done),
     /// The end: it failed.
     Failed(Failure),
+}
+
+/// A program to run in a guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Its name and arguments; none for a login shell.
+    pub arguments: Vec<String>,
+    /// Variables as `NAME=VALUE`.
+    pub environment: Vec<String>,
+    /// Where it runs, absolute; none for the home of its user.
+    pub directory: Option<String>,
+    /// Columns and rows of its terminal; none for pipes.
+    pub terminal: Option<[u16; 2]>,
 }
 
 /// Who the daemon is.

@@ -141,7 +141,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Takes bytes of the stream; [`next`](Self::next) gives what is whole.
+    /// Takes bytes of the stream; [`pop`](Self::pop) gives what is whole.
     pub fn push(&mut self, bytes: &[u8]) {
         self.begun.extend_from_slice(bytes);
     }
@@ -150,7 +150,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`ExecError`], after which the stream makes no sense any more.
-    pub fn next<P: Piece>(&mut self) -> Result<Option<P>, ExecError> {
+    pub fn pop<P: Piece>(&mut self) -> Result<Option<P>, ExecError> {
         let Some(&[kind, high, low]) = self.begun.first_chunk::<HEADER>() else {
             return Ok(None);
         };
@@ -262,7 +262,7 @@ mod tests {
         let (mut decoder, mut pieces) = (Decoder::default(), Vec::new());
         for chunk in chunks {
             decoder.push(chunk);
-            while let Some(piece) = decoder.next()? {
+            while let Some(piece) = decoder.pop()? {
                 pieces.push(piece);
             }
         }

@@ -15,6 +15,7 @@ mod cni;
 mod commands;
 mod crashes;
 mod datagrams;
+mod exec;
 mod forwards;
 mod hostile;
 mod lifecycle;

@@ -246,7 +246,7 @@ impl Group {
     }
 
     /// Its head is waited for: the number may soon be another's.
-    pub(super) fn is_over(mut self) {
+    pub(super) fn let_go(mut self) {
         self.0 = None;
     }
 }

@@ -74,7 +74,7 @@ impl Session {
 
     async fn next(&mut self) -> Option<FromProgram> {
         loop {
-            if let Some(piece) = self.decoder.next().unwrap() {
+            if let Some(piece) = self.decoder.pop().unwrap() {
                 return Some(piece);
             }
             let read = timeout(LIMIT, self.stream.halves().0.read()).await;
@@ -176,7 +176,7 @@ async fn much_goes_through_it_and_its_input_ends() {
         let (mut decoder, mut output) = (Decoder::default(), Vec::new());
         while let Some(bytes) = reader.read().await.unwrap() {
             decoder.push(&bytes);
-            while let Some(piece) = decoder.next().unwrap() {
+            while let Some(piece) = decoder.pop().unwrap() {
                 match piece {
                     FromProgram::Output(bytes) => output.extend_from_slice(&bytes),
                     FromProgram::Ended(end) => assert_eq!(end, ProgramEnd::Exited(0)),

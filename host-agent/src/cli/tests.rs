@@ -13,6 +13,7 @@ const COMMANDS: &[&str] = &[
     "kubectl",
     "forward",
     "logs",
+    "exec",
     "doctor",
     "identity",
     "adopt",

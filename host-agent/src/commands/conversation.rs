@@ -1,5 +1,10 @@
 //! One request to the daemon and its replies.
 
+use tokio::{
+    io::BufReader,
+    net::unix::{OwnedReadHalf, OwnedWriteHalf},
+};
+
 use super::context::Context;
 use crate::{
     control::{
@@ -42,6 +47,11 @@ impl Conversation {
                 replies: client.call(request).await?,
             })),
         }
+    }
+
+    /// The connection itself, after [`Reply::Joined`].
+    pub(super) fn into_connection(self) -> (BufReader<OwnedReadHalf>, OwnedWriteHalf) {
+        self.replies.into_connection()
     }
 
     /// The next reply, the last of which is [`Reply::Done`]. A failure is an error.

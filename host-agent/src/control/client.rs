@@ -102,7 +102,7 @@ pub struct Replies {
     reader: BufReader<OwnedReadHalf>,
     line: Vec<u8>,
     /// Held open: its end is the client's going.
-    _writer: OwnedWriteHalf,
+    writer: OwnedWriteHalf,
 }
 
 impl Replies {
@@ -129,6 +129,12 @@ impl Replies {
             Reply::Failed(failure) => Err(failure.into()),
             reply => Ok(reply),
         }
+    }
+
+    /// The connection itself, once the daemon has said that it carries no lines any more.
+    #[must_use]
+    pub fn into_connection(self) -> (BufReader<OwnedReadHalf>, OwnedWriteHalf) {
+        (self.reader, self.writer)
     }
 
     /// Waits until the daemon has closed its end.
@@ -180,7 +186,7 @@ async fn call(paths: &Paths, request: Request) -> Result<Replies, CommandError> 
     Ok(Replies {
         reader: BufReader::new(reader),
         line: Vec::new(),
-        _writer: writer,
+        writer,
     })
 }
 

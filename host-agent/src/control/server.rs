@@ -4,6 +4,7 @@
 //! until the end of what it asked; when it goes away, only the telling ends.
 
 mod conversation;
+mod exec;
 mod follow;
 mod judge;
 mod objects;

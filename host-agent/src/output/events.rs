@@ -53,6 +53,7 @@ impl<'a> Event<'a> {
             Reply::Log { .. }
             | Reply::Checked(_)
             | Reply::Snapshots { .. }
+            | Reply::Joined
             | Reply::Daemon(_)
             | Reply::Done(_)
             | Reply::Failed(_) => None,

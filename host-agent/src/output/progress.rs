@@ -107,6 +107,7 @@ impl<'a> Progress<'a> {
             Reply::Log { .. }
             | Reply::Checked(_)
             | Reply::Snapshots { .. }
+            | Reply::Joined
             | Reply::Daemon(_)
             | Reply::Done(_)
             | Reply::Failed(_) => {

@@ -60,7 +60,7 @@ fn read<P: Piece>(name: &str) -> Vec<P> {
     let mut decoder = Decoder::default();
     decoder.push(&vector::read(name));
     let mut pieces = Vec::new();
-    while let Some(piece) = decoder.next().unwrap() {
+    while let Some(piece) = decoder.pop().unwrap() {
         pieces.push(piece);
     }
     assert!(!decoder.is_within());

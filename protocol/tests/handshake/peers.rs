@@ -3,6 +3,7 @@
 use lkc_protocol::{
     handshake::HandshakeError,
     hello::{Hello, Role},
+    version::CAPABILITY,
 };
 
 use crate::pair::{
@@ -196,12 +197,15 @@ fn ends_too_far_apart_say_which_side_is_behind_whichever_it_is() {
         (
             0,
             0,
-            "the other end is 9.4.0 (capability 0), this one needs capability 1 or later: upgrade the other end",
+            "the other end is 9.4.0 (capability 0), this one needs capability 1 or later: upgrade the other end"
+                .to_owned(),
         ),
         (
             1000,
             900,
-            "the other end is 9.4.0 and needs capability 900 or later, this one has 3: upgrade this end",
+            format!(
+                "the other end is 9.4.0 and needs capability 900 or later, this one has {CAPABILITY}: upgrade this end"
+            ),
         ),
     ] {
         let mut theirs = guest_with(

@@ -55,7 +55,11 @@ pub fn check_reply(input: &[u8]) {
         Reply::Snapshots { snapshots } => {
             assert_harmless(&snapshot_table(&snapshots, Paint::PLAIN));
         }
-        Reply::Goal { .. } | Reply::Log { .. } | Reply::Daemon(_) | Reply::Done(_) => {}
+        Reply::Goal { .. }
+        | Reply::Log { .. }
+        | Reply::Joined
+        | Reply::Daemon(_)
+        | Reply::Done(_) => {}
     }
 }
 

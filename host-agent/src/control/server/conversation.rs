@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::follow;
+use super::{exec, follow};
 use crate::{
     config::ClusterName,
     control::{Call, Done, Failure, MAX_LINE, Reply, Request},
@@ -33,7 +33,7 @@ const LINE_DEADLINE: Duration = Duration::from_secs(5);
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long the guest may take to answer that it begins to tell.
-const BEGIN_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const BEGIN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Why a conversation ended before its end. Nobody is told: the client is gone or hangs.
 #[derive(Debug, Error)]
@@ -55,7 +55,7 @@ pub(super) struct Conversation {
 /// The way to a client.
 #[derive(Debug)]
 pub(super) struct Teller {
-    writer: OwnedWriteHalf,
+    pub(super) writer: OwnedWriteHalf,
     /// When the client came.
     pub(super) since: Instant,
 }
@@ -125,6 +125,13 @@ impl Conversation {
             mut teller,
             handle,
         } = self;
+        if let Request::Exec { cluster, program } = &call.request {
+            let joined = exec::serve(&mut reader, &mut teller, &handle, cluster, program);
+            if let Some(Err(error)) = stop.run_until_cancelled(joined).await {
+                tracing::debug!("a program's conversation ended early: {error}");
+            }
+            return;
+        }
         let gone = async {
             // A client says one line: what comes then is its end, and anything else is ignored.
             let mut rest = [0; 512];
@@ -262,6 +269,8 @@ async fn answer(call: Call, teller: &mut Teller, handle: &Handle) -> Result<(), 
             let end = tell_logs(teller, handle, &cluster, logs).await?;
             teller.end(end.map(|()| false)).await
         }
+        // Its conversation is another one.
+        Request::Exec { .. } => Ok(()),
         Request::Daemon => {
             teller.tell(&Reply::Daemon(handle.info())).await?;
             teller.end(Ok(false)).await

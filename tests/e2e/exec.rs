@@ -1,0 +1,174 @@
+//! Programs that a user runs in the node.
+
+use std::{
+    io::Write,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use expectrl::{Eof, Expect, Session};
+use lkc_tests::{TestEnv, eventually};
+use nix::sys::signal::Signal;
+
+use crate::{PROGRAMS, env_with_cluster};
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_program_has_its_streams_and_its_exit_status() {
+    let env = env_with_cluster(&[]);
+    let script = "hostname; echo err >&2; exit 3";
+    let ran = env.run(&["exec", "--", "sh", "-c", script]).exits(3);
+    assert_eq!(
+        (ran.stdout.as_str(), ran.stderr.as_str()),
+        ("k3s-dev\n", "err\n")
+    );
+    let script = "kill -9 $$";
+    env.run(&["exec", "k3s-dev", "--", "sh", "-c", script])
+        .exits(137);
+    env.run(&["exec", "--", "no-such-program"])
+        .exits(127)
+        .explains("lkc-guest: cannot run `no-such-program`");
+    let script = "pwd; echo $GREETING";
+    env.run(&[
+        "exec",
+        "-w",
+        "/tmp",
+        "-e",
+        "GREETING=hello",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ])
+    .succeeds()
+    .prints("/tmp\nhello\n");
+    env.run(&["exec", "-w", "tmp", "--", "true"])
+        .exits(10)
+        .explains("the directory `tmp` is not absolute");
+}
+
+#[test]
+fn input_reaches_it_and_a_loop_keeps_its_own() {
+    let env = env_with_cluster(&[]);
+    let much: Vec<u8> = (0..5_000_000_u32).map(|at| at.to_le_bytes()[1]).collect();
+    let input = tempfile::tempfile().unwrap();
+    (&input).write_all(&much).unwrap();
+    std::io::Seek::rewind(&mut &input).unwrap();
+    let sum = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0_u64, |sum, &byte| sum * 31 % 1_000_003 + u64::from(byte))
+    };
+    let copied = env.lkc([
+        "exec",
+        "--",
+        "sh",
+        "-c",
+        "cat > /tmp/copy; wc -c < /tmp/copy",
+    ]);
+    copied
+        .stdin(input)
+        .run()
+        .succeeds()
+        .prints(&much.len().to_string());
+    let output = tempfile::NamedTempFile::new().unwrap();
+    let file = output.reopen().unwrap();
+    let read = env
+        .lkc(["exec", "-n", "--", "cat", "/tmp/copy"])
+        .stdout(file);
+    assert_eq!(read.run().exit_code(), 0);
+    assert_eq!(sum(&std::fs::read(output.path()).unwrap()), sum(&much));
+    // `cat` would wait for the end of an input.
+    env.lkc(["exec", "--no-input", "--", "cat"])
+        .stdin(Stdio::piped())
+        .run()
+        .succeeds();
+}
+
+#[test]
+fn a_shell_on_a_terminal_is_one() {
+    let env = env_with_cluster(&[]);
+    let command = env
+        .lkc(["exec", "--", "sh", "-c", "tty; echo $TERM; exec sh -i"])
+        .on_terminal();
+    let mut terminal = Session::spawn(command).unwrap();
+    terminal.set_expect_timeout(Some(PATIENCE));
+    terminal.expect("/dev/pts/").unwrap();
+    terminal.expect("xterm-256color").unwrap();
+    terminal.get_process_mut().set_window_size(123, 45).unwrap();
+    eventually("the size is passed on", PATIENCE, || {
+        terminal.send_line("stty size").unwrap();
+        terminal.expect("45 123").ok()
+    });
+    terminal.send_line("exit 5").unwrap();
+    terminal.expect(Eof).unwrap();
+    let status = terminal.get_process().wait().unwrap();
+    let expectrl::process::unix::WaitStatus::Exited(_, code) = status else {
+        panic!("{status:?}");
+    };
+    assert_eq!(code, 5);
+}
+
+#[test]
+fn signals_reach_the_program_and_the_second_interrupt_gives_up() {
+    let env = env_with_cluster(&[]);
+    let script = "trap 'echo told; exit 7' INT TERM; echo on; while :; do sleep 0.1; done";
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let running = env.lkc(["exec", "--", "sh", "-c", script]).spawn();
+        running.stdout_until("it runs", |text| text.contains("on\n"));
+        running.signal(signal);
+        running.finish().exits(7).prints("told\n");
+    }
+    let stubborn = "trap '' INT; echo on; while :; do sleep 0.1; done";
+    let running = env.lkc(["exec", "--", "sh", "-c", stubborn]).spawn();
+    running.stdout_until("it runs", |text| text.contains("on\n"));
+    running.signal(Signal::SIGINT);
+    eventually("it gives up", PATIENCE, || {
+        running.signal(Signal::SIGINT);
+        (!running.is_alive()).then_some(())
+    });
+    running.finish().exits(130);
+}
+
+#[test]
+fn nothing_runs_on_when_its_user_or_its_link_is_gone() {
+    let env = env_with_cluster(&[]);
+    let script = "echo $$; exec sleep 4242";
+    let sleeping = || {
+        let agent = env.process_in("k3s-dev", "lkc-guest")?;
+        let all = lkc_tests::process::descendants(agent.pid);
+        all.into_iter()
+            .find(|process| process.command_line().contains("4242"))
+    };
+    let running = env.lkc(["exec", "--", "sh", "-c", script]).spawn();
+    eventually("it sleeps", PATIENCE, sleeping);
+    running.signal(Signal::SIGKILL);
+    eventually("it is told", PATIENCE, || {
+        sleeping().is_none().then_some(())
+    });
+    drop(running.finish());
+
+    let running = env.lkc(["exec", "--", "sh", "-c", script]).spawn();
+    eventually("it sleeps", PATIENCE, sleeping);
+    let begin = Instant::now();
+    env.process_in("k3s-dev", "lkc-guest")
+        .unwrap()
+        .signal(Signal::SIGKILL);
+    let ended = running.finish().exits(4);
+    ended.explains("the link to the guest was lost while the program ran");
+    assert!(begin.elapsed() < PATIENCE);
+}
+
+#[test]
+fn a_cluster_that_is_down_says_so() {
+    let env = TestEnv::new(PROGRAMS);
+    env.configure_one(&[]);
+    env.run(&["exec", "--", "true"]).exits(3);
+    env.run(&["up"]).succeeds();
+    env.run(&["down"]).succeeds();
+    env.run(&["exec", "--", "true"])
+        .exits(4)
+        .explains("lkc-host status k3s-dev");
+}
