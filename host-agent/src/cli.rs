@@ -3,6 +3,7 @@
 pub mod complete;
 mod forward;
 mod forward_command;
+mod inside;
 mod kubectl;
 mod machine;
 mod reach;
@@ -21,6 +22,7 @@ use crate::{
 
 pub use forward::ForwardArg;
 pub use forward_command::{ClusterOrForward, Forward, ForwardCommand};
+pub use inside::{Exec, Ssh};
 pub use kubectl::shield as shield_kubectl;
 pub use machine::MachineArgs;
 pub use reach::{Adopt, Doctor, Identity, Relay};
@@ -128,6 +130,7 @@ pub enum Command {
     Snapshot(SnapshotArgs),
     Logs(Logs),
     Exec(Exec),
+    Ssh(Ssh),
     Doctor(Doctor),
     Identity(Identity),
     Adopt(Adopt),
@@ -442,43 +445,6 @@ pub struct Logs {
     /// Go on showing new lines until Ctrl-C
     #[arg(short, long)]
     pub follow: bool,
-}
-
-/// Run a program in the node, or a shell
-///
-/// The program runs as the agent does, which is root in a machine of its own. Its exit status is this
-/// command's, 128 and the signal's number if one ended it, 127 if it is not there. It gets a terminal
-/// when both ends of this command are one. Signals are passed on; a second Ctrl-C gives up. Needs no
-/// SSH in the node.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-Examples:
-  lkc-host exec                            # a shell in the node
-  lkc-host exec -- crictl ps
-  lkc-host exec k3s-capi -- journalctl -u k3s -n 20
-  lkc-host exec -- tar c /var/lib/rancher | tar t
-  lkc-host exec -e LANG=C -w /tmp -- sh -c 'cat > notes' < notes")]
-pub struct Exec {
-    #[command(flatten)]
-    pub which: Which,
-    /// Give it a terminal, whatever this command has
-    #[arg(short, long, overrides_with = "no_tty")]
-    pub tty: bool,
-    /// Give it pipes: output and errors stay apart, and nothing is changed in them
-    #[arg(short = 'T', long, overrides_with = "tty")]
-    pub no_tty: bool,
-    /// Give it no input; in a loop that reads, the input is the loop's
-    #[arg(short = 'n', long)]
-    pub no_input: bool,
-    /// Set a variable for it; may be repeated
-    #[arg(short, long, value_name = "NAME=VALUE")]
-    pub env: Vec<String>,
-    /// Directory to run it in [default: the home of its user]
-    #[arg(short, long, value_name = "DIRECTORY")]
-    pub workdir: Option<String>,
-    /// The program and its arguments [default: a login shell]
-    #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
 }
 
 /// Whose log.

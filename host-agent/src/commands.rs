@@ -18,10 +18,12 @@ mod kubeconfig;
 mod kubectl;
 mod logs;
 mod own_kubeconfig;
+mod program;
 mod relay;
 mod remembered;
 mod restart;
 mod snapshot;
+mod ssh;
 mod status;
 mod up;
 mod version;
@@ -128,6 +130,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<End, CommandError> {
         Command::Snapshot(args) => snapshot::run(context, args).await,
         Command::Logs(args) => logs::run(context, args).await,
         Command::Exec(args) => exec::run(context, args).await,
+        Command::Ssh(args) => ssh::run(context, args).await,
         Command::Daemon(args) => daemon::ask(context, args.command.as_ref()).await,
         Command::Doctor(args) => doctor::run(context, args).await,
         Command::Identity(args) => identity::run(context, args),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use expectrl::{Eof, Expect, Session};
-use lkc_tests::{TestEnv, eventually};
+use lkc_tests::{TestEnv, User, eventually, skipped, sshd::SshWorld};
 use nix::sys::signal::Signal;
 
 use crate::{PROGRAMS, env_with_cluster};
@@ -171,4 +171,87 @@ fn a_cluster_that_is_down_says_so() {
     env.run(&["exec", "--", "true"])
         .exits(4)
         .explains("lkc-host status k3s-dev");
+}
+
+#[test]
+fn ssh_knows_the_node_by_its_link() {
+    let world = match SshWorld::new() {
+        Ok(world) => world,
+        Err(missing) => return skipped(&missing),
+    };
+    if !User::Me.is_root() {
+        return skipped("an sshd that lets people in needs root");
+    }
+    let env = env_with_cluster(&[]);
+    let key = world.plain_key("id");
+    let sshd = [
+        "exec",
+        "-n",
+        "--",
+        "/usr/sbin/sshd",
+        "-D",
+        "-e",
+        "-f",
+        "/dev/null",
+        "-o",
+        "AuthorizedKeysFile=/run/authorized",
+        "-o",
+        "PidFile=none",
+        "-o",
+        "StrictModes=no",
+        "-o",
+        "ListenAddress=127.0.0.1:22",
+    ];
+    env.run(&["ssh"])
+        .exits(3)
+        .explains("the node of k3s-dev has no sshd");
+    let script = "mkdir -p /etc/ssh /run/sshd && ssh-keygen -q -A && \
+                  echo sshd:x:22:22::/run/sshd:/bin/false >> /etc/passwd";
+    env.run(&["exec", "--", "sh", "-c", script]).succeeds();
+    let public = std::fs::File::open(key.with_extension("pub")).unwrap();
+    env.lkc(["exec", "--", "sh", "-c", "cat > /run/authorized"])
+        .stdin(public)
+        .run()
+        .succeeds();
+    let serving = env.lkc(sshd).spawn();
+    serving.stderr_until("it listens", |text| text.contains("Server listening"));
+    let identity = key.display().to_string();
+    let log_in = |more: &[&str]| {
+        let mut line = vec!["ssh", "--user", "root", "--", "-F", "none", "-i", &identity];
+        line.extend(["-o", "BatchMode=yes"]);
+        line.extend(more);
+        env.run(&line)
+    };
+    let logged_in = log_in(&["hostname; exit 3"]).exits(3);
+    assert_eq!(
+        (logged_in.stdout.as_str(), logged_in.stderr.as_str()),
+        ("k3s-dev\n", "")
+    );
+    let printed = env.run(&["ssh", "--print"]).succeeds();
+    assert!(
+        printed.stdout.contains("HostKeyAlias=lkc-k3s-dev"),
+        "{printed}"
+    );
+
+    // Somebody else answers on the port: ssh does not believe them.
+    let known = env.cluster_dir("k3s-dev").join("known_hosts");
+    let text = std::fs::read_to_string(&known).unwrap();
+    assert!(
+        text.lines().all(|line| line.starts_with("lkc-k3s-dev ")),
+        "{text}"
+    );
+    serving.signal(Signal::SIGTERM);
+    serving.finish().succeeds();
+    let generate = "ssh-keygen -q -t ed25519 -N '' -f /run/other";
+    env.run(&["exec", "-n", "--", "sh", "-c", generate])
+        .succeeds();
+    let mut impostor = sshd.to_vec();
+    impostor.extend(["-o", "HostKey=/run/other"]);
+    let serving = env.lkc(impostor).spawn();
+    serving.stderr_until("it listens", |text| text.contains("Server listening"));
+    log_in(&["hostname"])
+        .exits(255)
+        .explains("Host key verification failed");
+    serving.signal(Signal::SIGTERM);
+    serving.finish().succeeds();
 }

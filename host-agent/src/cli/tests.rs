@@ -14,6 +14,7 @@ const COMMANDS: &[&str] = &[
     "forward",
     "logs",
     "exec",
+    "ssh",
     "doctor",
     "identity",
     "adopt",

@@ -5,18 +5,18 @@ mod terminal;
 use std::io::{self, IsTerminal as _};
 
 use bytes::Bytes;
-use lkc_protocol::exec::{Decoder, FromProgram, Signal, ToProgram, encode};
+use lkc_protocol::exec::{FromProgram, Signal, ToProgram, encode};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::unix::OwnedWriteHalf,
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
 
-use super::{End, context::Context, conversation::Conversation};
+use super::{End, context::Context, program};
 use crate::{
     cli::Exec,
-    control::{Program, Reply, Request},
+    control::Program,
     error::{CommandError, Kind},
 };
 use terminal::{RawTerminal, size};
@@ -43,15 +43,7 @@ pub(super) async fn run(context: &Context<'_>, args: &Exec) -> Result<End, Comma
     };
     // Before the program runs: what comes from then on is meant for it.
     let signals = Signals::new()?;
-    let mut conversation = Conversation::start(context, Request::Exec { cluster, program }).await?;
-    match conversation.next().await? {
-        Reply::Joined => {}
-        other => {
-            let text = format!("the daemon answered something else: {other:?}");
-            return Err(CommandError::new(Kind::Bug, text));
-        }
-    }
-    let (mut from_daemon, to_daemon) = conversation.into_connection();
+    let (mut program, to_daemon) = program::start(context, cluster, program).await?;
     let raw = if with_terminal {
         RawTerminal::enter()
     } else {
@@ -59,47 +51,37 @@ pub(super) async fn run(context: &Context<'_>, args: &Exec) -> Result<End, Comma
     };
     let (pieces, queued) = mpsc::channel(1);
     let said = async {
-        let mut decoder = Decoder::default();
         loop {
-            let bytes = from_daemon.fill_buf().await.unwrap_or_default();
-            let count = bytes.len();
-            decoder.push(bytes);
-            from_daemon.consume(count);
-            while let Some(piece) = decoder.pop().map_err(nonsense)? {
-                match piece {
-                    FromProgram::Output(bytes) => write(tokio::io::stdout(), &bytes).await?,
-                    FromProgram::Errors(bytes) => write(tokio::io::stderr(), &bytes).await?,
-                    FromProgram::Ended(end) => return Ok(End::Exit(end.exit_code())),
-                }
-            }
-            if count == 0 {
-                return Err(lost());
+            match program.next().await? {
+                FromProgram::Output(bytes) => write(tokio::io::stdout(), &bytes).await?,
+                FromProgram::Errors(bytes) => write(tokio::io::stderr(), &bytes).await?,
+                FromProgram::Ended(end) => return Ok(End::Exit(end.exit_code())),
             }
         }
     };
     let ended = tokio::select! {
         ended = said => ended,
-        () = pass_on(queued, to_daemon) => Err(lost()),
-        () = hear(!args.no_input, &pieces) => Err(lost()),
+        never = pass_on(queued, to_daemon) => never,
+        never = hear(!args.no_input, &pieces) => never,
         () = signals.pass_on(&pieces, with_terminal) => Ok(End::Exit(INTERRUPTED)),
     };
     drop(raw);
     ended
 }
 
-/// Sends what this end has to say, for as long as the daemon takes it.
-async fn pass_on(mut queued: mpsc::Receiver<ToProgram>, mut daemon: OwnedWriteHalf) {
+/// Sends what this end has to say, for as long as the daemon takes it. Never returns: how it ended is
+/// read at the other half.
+async fn pass_on<T>(mut queued: mpsc::Receiver<ToProgram>, mut daemon: OwnedWriteHalf) -> T {
     while let Some(piece) = queued.recv().await {
         if daemon.write_all(&encode(&piece)).await.is_err() {
             break;
         }
     }
-    // How it ended is read at the other half.
-    std::future::pending::<()>().await;
+    std::future::pending().await
 }
 
 /// Reads our input to its end, which is the program's. Never returns.
-async fn hear(is_wanted: bool, pieces: &mpsc::Sender<ToProgram>) {
+async fn hear<T>(is_wanted: bool, pieces: &mpsc::Sender<ToProgram>) -> T {
     if is_wanted {
         let mut stdin = tokio::io::stdin();
         let mut block = vec![0; BLOCK];
@@ -109,7 +91,7 @@ async fn hear(is_wanted: bool, pieces: &mpsc::Sender<ToProgram>) {
         }
     }
     let _ = pieces.send(ToProgram::InputEnd).await;
-    std::future::pending::<()>().await;
+    std::future::pending().await
 }
 
 /// Writes all of it now: the program may go on for hours.
@@ -125,18 +107,6 @@ async fn write(mut to: impl AsyncWrite + Unpin, bytes: &[u8]) -> Result<(), Comm
         Err(error) => Err(CommandError::new(Kind::HostIo, error).context("cannot pass output on")),
         Ok(()) => Ok(()),
     }
-}
-
-fn lost() -> CommandError {
-    CommandError::new(
-        Kind::Unreachable,
-        "the link to the guest was lost while the program ran",
-    )
-    .hint("the program was told that its terminal is gone, and has ended unless it ignores that")
-}
-
-fn nonsense(error: lkc_protocol::exec::ExecError) -> CommandError {
-    CommandError::new(Kind::Other, error).context("what the guest sends makes no sense")
 }
 
 /// Signals that the program gets, and the size of the terminal.

@@ -72,6 +72,12 @@ impl ClusterPaths {
         self.state.join("guest.key")
     }
 
+    /// The SSH host keys of the cluster's node, as ssh reads them.
+    #[must_use]
+    pub fn known_hosts(&self) -> PathBuf {
+        self.state.join("known_hosts")
+    }
+
     /// Link to the disk image that a flake was built to, which keeps nix from removing it.
     #[must_use]
     pub fn image_link(&self) -> PathBuf {
