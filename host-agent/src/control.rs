@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use goal::{Goal, ObjectGoal};
 pub use status::{
     ClusterStatus, ForwardCheck, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus,
-    Phase, ProbeStatus, ReverseStatus, StepStatus,
+    NodeStatus, Phase, ProbeStatus, ReverseStatus, StepStatus,
 };
 
 use crate::{
@@ -73,6 +73,8 @@ pub enum Request {
         cluster: Option<ClusterName>,
         /// Go on with an update per change.
         follow: bool,
+        /// Whether the node is asked too, which takes up to a second.
+        node: bool,
     },
     /// Wait for all goals.
     Wait {

@@ -19,6 +19,7 @@ mod kubeconfig_task;
 mod lock;
 mod log;
 mod machine_tasks;
+mod node_info;
 mod probe;
 mod provision;
 mod reporter;

@@ -255,3 +255,31 @@ fn ssh_knows_the_node_by_its_link() {
     serving.signal(Signal::SIGTERM);
     serving.finish().succeeds();
 }
+
+#[test]
+fn status_says_what_the_node_is_and_how_its_clock_stands() {
+    let env = env_with_cluster(&[]);
+    let status = env.run(&["status", "k3s-dev"]).succeeds();
+    assert!(
+        status.stdout.contains("\n  node        k3s-dev, "),
+        "{status}"
+    );
+    assert!(
+        !status.stdout.contains("\n  clock "),
+        "one kernel has one clock: {status}"
+    );
+    let json = env
+        .run(&["status", "k3s-dev", "--output", "json"])
+        .succeeds();
+    let node = &json.json()[0]["node"];
+    assert_eq!(node["hostname"], "k3s-dev");
+    assert_eq!(node["clock_skew_ms"], 0, "{node}");
+    env.process_in("k3s-dev", "lkc-guest")
+        .unwrap()
+        .signal(Signal::SIGSTOP);
+    let frozen = env.run(&["status", "k3s-dev"]).succeeds();
+    assert!(!frozen.stdout.contains("\n  node "), "{frozen}");
+    env.process_in("k3s-dev", "lkc-guest")
+        .unwrap()
+        .signal(Signal::SIGCONT);
+}

@@ -15,7 +15,9 @@ pub(super) async fn run(context: &Context<'_>, args: &Status) -> Result<End, Com
     if args.watch {
         return watch(context, args.cluster.as_ref()).await;
     }
-    let clusters = all(context, args.cluster.clone()).await?;
+    // Of several nodes each would be waited for.
+    let node = args.cluster.is_some();
+    let clusters = all(context, args.cluster.clone(), node).await?;
     let output = context.output;
     if output.is_json() {
         output.json(&clusters)?;
@@ -34,7 +36,7 @@ pub(super) async fn one(
     context: &Context<'_>,
     cluster: &ClusterName,
 ) -> Result<ClusterStatus, CommandError> {
-    let found = all(context, Some(cluster.clone()))
+    let found = all(context, Some(cluster.clone()), false)
         .await?
         .into_iter()
         .next();
@@ -49,10 +51,12 @@ pub(super) fn no_cluster(cluster: &ClusterName) -> CommandError {
 async fn all(
     context: &Context<'_>,
     cluster: Option<ClusterName>,
+    node: bool,
 ) -> Result<Vec<ClusterStatus>, CommandError> {
     let request = Request::Status {
         cluster,
         follow: false,
+        node,
     };
     let mut conversation = Conversation::start(context, request).await?;
     let mut clusters = BTreeMap::new();
@@ -71,6 +75,7 @@ async fn watch(context: &Context<'_>, cluster: Option<&ClusterName>) -> Result<E
     let request = Request::Status {
         cluster: cluster.cloned(),
         follow: true,
+        node: false,
     };
     let mut conversation = Conversation::start(context, request).await?;
     let mut said: BTreeMap<ClusterName, ChangedRows> = BTreeMap::new();

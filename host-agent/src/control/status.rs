@@ -27,6 +27,9 @@ pub struct ClusterStatus {
     pub link: LinkStatus,
     /// Version of the guest agent, once linked.
     pub agent_version: Option<String>,
+    /// What the node says of itself; only where one cluster is asked for, and its link is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeStatus>,
     /// What k3s is, once known.
     pub k3s: Option<K3sSummary>,
     /// The machine (named after its driver), then every rung from the bottom.
@@ -48,6 +51,21 @@ impl ClusterStatus {
     pub fn rung(&self, rung: Rung) -> Option<&StepStatus> {
         self.steps.iter().find(|step| step.rung == Some(rung))
     }
+}
+
+/// What a node says of itself. Text of the guest: sanitise before printing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its host name.
+    pub hostname: String,
+    /// Its operating system, for people.
+    pub os: String,
+    /// Release of its kernel.
+    pub kernel: String,
+    /// Milliseconds since it booted, suspension included.
+    pub uptime_ms: u64,
+    /// Milliseconds that its clock is ahead of this host's, negative if it is behind.
+    pub clock_skew_ms: i64,
 }
 
 /// What the daemon is doing with a cluster.

@@ -16,6 +16,7 @@ use super::{
     forwarder::{ForwardCounters, WayIn},
     guest_link::LinkSlot,
     machine_tasks::{self, Place},
+    node_info,
     probe::reach,
     reverse::Reverse,
     state::{Begun, ClusterRequest, View, unknown_cluster},
@@ -75,6 +76,18 @@ impl Handle {
     pub fn shown(&self, view: &View) -> ClusterStatus {
         let mut status = view.status.clone();
         self.board.count(&mut status);
+        status
+    }
+
+    /// The same, with what the node says of itself at this moment if it can be asked.
+    pub async fn shown_with_node(&self, view: &View) -> ClusterStatus {
+        let mut status = self.shown(view);
+        let link = self
+            .links(&status.name)
+            .and_then(|links| links.borrow().clone());
+        if let Some(active) = link {
+            status.node = node_info::ask(&active.link).await;
+        }
         status
     }
 

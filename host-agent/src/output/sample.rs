@@ -5,8 +5,8 @@ use lkc_protocol::message::{Cni, K3sSummary, Rung, RungState};
 use crate::{
     config::{ClusterName, Driver, ForwardProtocol},
     control::{
-        ClusterStatus, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus, Phase,
-        ProbeStatus, StepStatus,
+        ClusterStatus, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus,
+        NodeStatus, Phase, ProbeStatus, StepStatus,
     },
 };
 
@@ -32,6 +32,7 @@ pub(super) fn up() -> ClusterStatus {
             denied: 0,
         },
         agent_version: Some("0.1.0".into()),
+        node: None,
         k3s: Some(K3sSummary {
             version: "v1.33.1+k3s1".into(),
             simulated: true,
@@ -69,6 +70,21 @@ pub(super) fn up() -> ClusterStatus {
 }
 
 /// The same while the API comes up.
+/// The same with what its node says.
+pub(super) fn asked() -> ClusterStatus {
+    let node = NodeStatus {
+        hostname: "k3s-dev".into(),
+        os: "NixOS 26.05 (Yarara)".into(),
+        kernel: "6.18.2".into(),
+        uptime_ms: 3 * 86_400_000 + 4 * 3_600_000,
+        clock_skew_ms: -12,
+    };
+    ClusterStatus {
+        node: Some(node),
+        ..up()
+    }
+}
+
 pub(super) fn starting() -> ClusterStatus {
     let mut cluster = up();
     cluster.phase = Phase::Starting;

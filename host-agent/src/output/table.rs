@@ -7,12 +7,15 @@ use lkc_protocol::message::{Rung, RungState};
 use super::{Paint, forwards::forward_table, reverse::reverse_table, steps};
 use crate::{
     config::ForwardSpec,
-    control::{ClusterStatus, ForwardStatus, Goal, LinkState, Phase, ProbeStatus},
+    control::{ClusterStatus, ForwardStatus, Goal, LinkState, NodeStatus, Phase, ProbeStatus},
     sanitize,
 };
 
 /// Columns of a detail in the table; `status CLUSTER` has all of it.
 const DETAIL_WIDTH: usize = 60;
+
+/// From so many milliseconds on a clock is wrong enough to say so.
+const WRONG_CLOCK_MS: u64 = 2000;
 
 /// Every cluster, one line each.
 #[must_use]
@@ -51,6 +54,12 @@ pub fn cluster_view(cluster: &ClusterStatus, paint: Paint, width: usize) -> Stri
     field("link", &link(cluster));
     if let Some(version) = &cluster.agent_version {
         field("agent", &format!("lkc-guest {}", sanitize::line(version)));
+    }
+    if let Some(node) = &cluster.node {
+        field("node", &node_line(node));
+        if node.clock_skew_ms.unsigned_abs() >= WRONG_CLOCK_MS {
+            field("clock", &clock(node.clock_skew_ms));
+        }
     }
     if let Some(k3s) = &cluster.k3s {
         let version = if k3s.version.is_empty() {
@@ -125,6 +134,37 @@ pub(super) fn columns(heads: &[&str], rows: Vec<Vec<String>>, paint: Paint) -> S
         text.push('\n');
     }
     text
+}
+
+fn node_line(node: &NodeStatus) -> String {
+    let mut parts = vec![sanitize::line(&node.hostname)];
+    if !node.os.is_empty() {
+        parts.push(sanitize::line(&node.os));
+    }
+    parts.push(format!("Linux {}", sanitize::line(&node.kernel)));
+    parts.push(format!("up {}", age(node.uptime_ms)));
+    parts.join(", ")
+}
+
+/// What is wrong with a clock, and what that breaks.
+fn clock(skew_ms: i64) -> String {
+    let by = age(skew_ms.unsigned_abs());
+    if skew_ms < 0 {
+        format!("{by} behind this host's: certificates made since then are not valid there yet")
+    } else {
+        format!("{by} ahead of this host's: what it signs is not valid here yet")
+    }
+}
+
+/// A time in its largest units.
+fn age(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60) {
+        (0, 0, 0) => format!("{seconds}.{} s", ms % 1000 / 100),
+        (0, 0, minutes) => format!("{minutes} min {} s", seconds % 60),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
 }
 
 pub(super) fn phase(phase: Phase) -> &'static str {

@@ -220,9 +220,11 @@ async fn answer(call: Call, teller: &mut Teller, handle: &Handle) -> Result<(), 
             let asked = handle.ask(ClusterRequest::Delete(cluster.clone())).await;
             follow::deleted(teller, handle, cluster, asked).await
         }
-        Request::Status { cluster, follow } => {
-            follow::status(teller, handle, cluster, follow).await
-        }
+        Request::Status {
+            cluster,
+            follow,
+            node,
+        } => follow::status(teller, handle, cluster, follow, node).await,
         Request::AddForward { cluster, forward } => {
             let request = ClusterRequest::AddForward(cluster, Box::new(forward));
             let answer = handle.ask(request).await;

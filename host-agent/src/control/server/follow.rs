@@ -111,6 +111,7 @@ pub(super) async fn status(
     handle: &Handle,
     cluster: Option<ClusterName>,
     follow: bool,
+    with_node: bool,
 ) -> Result<(), Gone> {
     let mut views = handle.views();
     let mut told = Views::new();
@@ -128,7 +129,12 @@ pub(super) async fn status(
         };
         for view in now.values().filter(wanted) {
             if told.get(&view.status.name) != Some(view) {
-                let cluster = Box::new(handle.shown(view));
+                let shown = if with_node {
+                    handle.shown_with_node(view).await
+                } else {
+                    handle.shown(view)
+                };
+                let cluster = Box::new(shown);
                 teller.tell(&Reply::Status { cluster }).await?;
             }
         }

@@ -144,6 +144,7 @@ async fn a_cluster_that_is_not_there_is_not_found() {
         Request::Status {
             cluster: Some(name()),
             follow: true,
+            node: false,
         },
         Request::Wait {
             cluster: name(),
@@ -301,6 +302,7 @@ async fn a_daemon_that_ends_while_it_is_followed_leaves_a_clear_word() {
     let follow = Request::Status {
         cluster: None,
         follow: true,
+        node: false,
     };
     let mut replies = bench.client().await.call(follow).await.unwrap();
     bench.stop.cancel();

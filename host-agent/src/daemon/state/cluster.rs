@@ -365,6 +365,7 @@ impl Cluster {
             machine: self.machine_status(),
             link: self.link_status(),
             agent_version: self.link.agent_version.clone(),
+            node: None,
             k3s: self.k3s.clone(),
             steps,
             forwards: self

@@ -21,12 +21,13 @@ fn every_cluster_is_a_line() {
 
 #[test]
 fn one_cluster_in_full() {
-    insta::assert_snapshot!(cluster_view(&sample::up(), Paint::PLAIN, 100), @"
+    insta::assert_snapshot!(cluster_view(&sample::asked(), Paint::PLAIN, 100), @"
     k3s-dev  up
       index       0
       machine     sandbox (user namespace), pid 4242
       link        up, unix:/run/user/1000/lkc/k3s-dev/agent.sock
       agent       lkc-guest 0.1.0
+      node        k3s-dev, NixOS 26.05 (Yarara), Linux 6.18.2, up 3 d 4 h
       k3s         v1.33.1+k3s1, simulated: no container runs
       kubeconfig  /home/u/.local/state/lkc/clusters/k3s-dev/kubeconfig
       api         this cluster answers on this host (3 ms)
@@ -105,5 +106,25 @@ fn a_cluster_that_is_down() {
       · api
       · node
       · system
+    ");
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_said() {
+    let line = |skew: i64| {
+        let mut cluster = sample::asked();
+        if let Some(node) = &mut cluster.node {
+            node.clock_skew_ms = skew;
+        }
+        let view = cluster_view(&cluster, Paint::PLAIN, 100);
+        let line = view.lines().find(|line| line.starts_with("  clock"));
+        line.unwrap_or("nothing").to_owned()
+    };
+    let lines = [-8 * 3_600_000, 2_300, -1_999, i64::MIN].map(line);
+    insta::assert_snapshot!(lines.join("\n"), @"
+      clock       8 h 0 min behind this host's: certificates made since then are not valid there yet
+      clock       2.3 s ahead of this host's: what it signs is not valid here yet
+    nothing
+      clock       106751991167 d 7 h behind this host's: certificates made since then are not valid there yet
     ");
 }
