@@ -2,20 +2,20 @@
 
 use std::{fs, process::Child};
 
-use lkc_tests::TestEnv;
+use lkc_tests::{TestEnv, carriers::guest};
 use serde_json::Value;
 
-use crate::{PROGRAMS, guest};
+use crate::PROGRAMS;
 
-struct Far {
-    env: TestEnv,
+pub(crate) struct Far {
+    pub(crate) env: TestEnv,
     agent: Child,
-    key: String,
+    pub(crate) key: String,
 }
 
 impl Far {
     /// An agent that lets this host in, in a network of its own that nobody asked it to leave alone.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let env = TestEnv::new(PROGRAMS);
         let keys = env
             .run(&["identity", "k3s-far", "--output", "json"])
@@ -23,7 +23,7 @@ impl Far {
             .json();
         assert_eq!(keys["guest"], Value::Null);
         let host = keys["host"]["key"].as_str().unwrap();
-        let (agent, key) = guest::run_isolated(&env.work(), host);
+        let (agent, key) = guest::run_isolated(PROGRAMS, &env.work(), host);
         Self { env, agent, key }
     }
 
@@ -31,7 +31,7 @@ impl Far {
         format!("unix:{}", self.env.work().join("agent.sock").display())
     }
 
-    fn configure(&self, key: &str, carriers: &[&str]) {
+    pub(crate) fn configure(&self, key: &str, carriers: &[&str]) {
         let more = format!("carriers = {carriers:?}\nguest-key = \"{key}\"");
         self.env
             .configure(&self.env.cluster("k3s-far", 0, &[], &more));

@@ -7,12 +7,8 @@
 )]
 
 mod existing;
-mod guest;
 mod matrix;
-mod peers;
-mod traffic;
-
-use std::time::Duration;
+mod rotation;
 
 use lkc_tests::Programs;
 
@@ -22,6 +18,3 @@ const PROGRAMS: Programs = Programs {
     guest: env!("CARGO_BIN_EXE_tested-lkc-guest"),
     simulator: env!("CARGO_BIN_EXE_k3s-simulator"),
 };
-
-/// Longest wait of a test for anything.
-const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,11 +4,12 @@ use std::{fs, path::Path};
 
 use lkc_host::carrier::{Route, ssh::Options};
 use lkc_tests::{
+    carriers::{PATIENCE, guest::Guest, peers, traffic},
     eventually, skipped,
     sshd::{SshWorld, Sshd},
 };
 
-use crate::{PATIENCE, guest::Guest, peers, traffic};
+use crate::PROGRAMS;
 
 /// How a link ends up on a carrier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,14 +20,14 @@ enum Bytes {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unix() {
-    let guest = Guest::start();
+    let guest = Guest::start(PROGRAMS);
     let route = route(&[], &format!("unix:{}", guest.path("agent.sock").display()));
     holds(guest, &route, Bytes::Plain).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unix_that_is_forwarded() {
-    let guest = Guest::start();
+    let guest = Guest::start(PROGRAMS);
     peers::proxy(&guest.path("proxy.sock"), guest.path("agent.sock"));
     let route = route(&[], &format!("unix:{}", guest.path("proxy.sock").display()));
     holds(guest, &route, Bytes::Encrypted).await;
@@ -34,14 +35,14 @@ async fn unix_that_is_forwarded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tcp() {
-    let guest = Guest::start();
+    let guest = Guest::start(PROGRAMS);
     let route = route(&[], &format!("tcp:{}", guest.tcp));
     holds(guest, &route, Bytes::Encrypted).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hybrid() {
-    let guest = Guest::start();
+    let guest = Guest::start(PROGRAMS);
     peers::monitor(&guest.path("vm.vsock"), guest.path("agent.sock"));
     let route = route(
         &[],
@@ -53,7 +54,7 @@ async fn hybrid() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn serial() {
-    let guest = Guest::start();
+    let guest = Guest::start(PROGRAMS);
     peers::serial(&guest.path("serial.sock"), guest.path("lkc.agent.0"));
     let route = route(
         &[],
@@ -64,14 +65,14 @@ async fn serial() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn exec() {
-    let guest = Guest::start();
+    let guest = Guest::start(PROGRAMS);
     let route = route(&[], &stdio(&guest));
     holds(guest, &route, Bytes::Encrypted).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn exec_behind_a_login_script_that_talks() {
-    let guest = Guest::start();
+    let guest = Guest::start(PROGRAMS);
     let stdio = stdio(&guest);
     let command = stdio.strip_prefix("exec:").unwrap();
     let script = format!("echo Welcome to k3s; echo 'Last login: never' >&2; exec {command}");
@@ -81,7 +82,7 @@ async fn exec_behind_a_login_script_that_talks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hops() {
-    let guest = Guest::start();
+    let guest = Guest::start(PROGRAMS);
     let path = format!(
         "exec:env PATH={}:/usr/bin:/bin",
         directory(&guest).display()
@@ -124,7 +125,7 @@ fn over_ssh(settings: &str, via: &[&str], carrier: &str) -> Option<(SshWorld, Ss
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ssh_to_the_socket() {
-    let guest = Guest::start();
+    let guest = Guest::start(PROGRAMS);
     let Some((_world, sshd, mut route)) = over_ssh("", &[], "ssh:dev") else {
         return;
     };
@@ -135,7 +136,7 @@ async fn ssh_to_the_socket() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ssh_to_a_command_behind_a_login_script_that_talks() {
-    let guest = Guest::start();
+    let guest = Guest::start(PROGRAMS);
     let noisy = "AllowStreamLocalForwarding no\nMaxSessions 1\n\
                  ForceCommand sh -c 'echo Welcome; echo nvm is old >&2; eval exec \"$SSH_ORIGINAL_COMMAND\"'\n";
     let Some((_world, sshd, mut route)) = over_ssh(noisy, &[], "ssh:dev") else {
@@ -149,7 +150,7 @@ async fn ssh_to_a_command_behind_a_login_script_that_talks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ssh_as_a_hop() {
-    let guest = Guest::start();
+    let guest = Guest::start(PROGRAMS);
     for carrier in [
         format!("tcp:{}", guest.tcp),
         format!("unix:{}", guest.path("agent.sock").display()),
@@ -175,7 +176,7 @@ async fn ssh_as_a_hop() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ssh_and_then_a_command_as_hops() {
-    let guest = Guest::start();
+    let guest = Guest::start(PROGRAMS);
     let path = format!(
         "exec:env PATH={}:/usr/bin:/bin",
         directory(&guest).display()

@@ -6,6 +6,7 @@
 //! thing that polls is [`eventually()`].
 
 pub mod behaviours;
+pub mod carriers;
 mod eventually;
 mod invocation;
 pub mod leftovers;

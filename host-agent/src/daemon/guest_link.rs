@@ -5,8 +5,10 @@
 //! before [`Report::LinkDown`].
 
 mod backoff;
+mod dialling;
 pub(super) mod failure;
 mod resume;
+mod turns;
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -40,6 +42,7 @@ use crate::{
     machine::Machine,
 };
 use backoff::Backoff;
+use dialling::{Dialled, Dialling};
 
 /// Longest time from the first byte of an attempt to a link. Each step of the handshake has a
 /// deadline of its own; this one bounds a carrier that hangs and a peer that drips.
@@ -105,9 +108,13 @@ impl GuestLink {
     pub(super) async fn run(self) {
         let seed = RandomState::new().hash_one(self.cluster.as_str());
         let mut backoff = Backoff::new(seed, Instant::now());
+        let mut dialling = Dialling::new();
         let mut links = 0;
         while !self.token.is_cancelled() {
-            let attempt = self.token.run_until_cancelled(self.connect()).await;
+            let attempt = self
+                .token
+                .run_until_cancelled(self.connect(&mut dialling))
+                .await;
             let wait = match attempt {
                 None => return,
                 Some(Ok(connected)) => {
@@ -131,10 +138,22 @@ impl GuestLink {
             };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = self.now.notified() => backoff.reset(Instant::now()),
-                () = resume::resumed() => backoff.reset(Instant::now()),
+                () = dialling.early() => {}
+                () = self.stirred() => {
+                    backoff.reset(Instant::now());
+                    // What began before may lead to what is no more.
+                    dialling = Dialling::new();
+                }
                 () = self.token.cancelled() => return,
             }
+        }
+    }
+
+    /// Returns when the next attempt is due whatever the backoff says.
+    async fn stirred(&self) {
+        tokio::select! {
+            () = self.now.notified() => {}
+            () = resume::resumed() => {}
         }
     }
 
@@ -145,23 +164,20 @@ impl GuestLink {
             .await;
     }
 
-    /// Tries every carrier once, in their order; the first whose other end authenticates wins.
-    async fn connect(&self) -> Result<Connected, Attempt> {
+    /// Gives every carrier its turn; the first whose other end authenticates wins.
+    async fn connect<'a>(&'a self, dialling: &mut Attempts<'a>) -> Result<Connected, Attempt> {
         let carriers = self.carriers().await;
-        let mut first: Option<Attempt> = None;
-        for route in &carriers {
-            match self.connect_over(route).await {
-                Ok(connected) => return Ok(connected),
-                Err(attempt) => {
-                    let attempt = attempt.named(route, carriers.len());
-                    first = Some(match first {
-                        Some(earlier) => earlier.or_worse(attempt),
-                        None => attempt,
-                    });
-                }
-            }
-        }
-        Err(first.unwrap_or_else(|| {
+        let dial = |route: Route| -> Dialled<'a, Connected, Attempt> {
+            Box::pin(async move { self.connect_over(&route).await })
+        };
+        let failures = match dialling.round(&carriers, dial).await {
+            Ok(connected) => return Ok(connected),
+            Err(failures) => failures,
+        };
+        let named = failures
+            .into_iter()
+            .map(|(route, attempt)| attempt.named(&route, carriers.len()));
+        Err(named.reduce(Attempt::or_worse).unwrap_or_else(|| {
             Attempt::Failed(Failure {
                 kind: Kind::BadInput,
                 message: "the machine has no carrier".to_owned(),
@@ -301,6 +317,9 @@ impl GuestLink {
             .await;
     }
 }
+
+/// The carriers that are being dialled.
+type Attempts<'a> = Dialling<'a, Route, Connected, Attempt>;
 
 struct Connected {
     route: Route,

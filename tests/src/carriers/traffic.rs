@@ -1,6 +1,12 @@
 //! What passes over every carrier: much both ways at once with each byte checked, one direction
 //! ended before the other, a reset from either side.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "what fails here fails the test, and says where"
+)]
+
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
@@ -16,16 +22,18 @@ use tokio::{
     time::timeout,
 };
 
-use crate::PATIENCE;
+use super::PATIENCE;
 
 /// Bytes each way. More than every window and buffer on the way.
 const BULK: usize = 6 * 1024 * 1024;
 
 /// A server in the place of one in the guest.
-struct Server(TcpListener);
+#[derive(Debug)]
+pub struct Server(TcpListener);
 
 impl Server {
-    async fn start() -> Self {
+    /// On loopback.
+    pub async fn start() -> Self {
         Self(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap())
     }
 
@@ -34,23 +42,31 @@ impl Server {
     }
 
     /// A stream to it over the link, and its end of it.
-    async fn dial(&self, link: &Link) -> (Stream, TcpStream) {
+    pub async fn dial(&self, link: &Link) -> (Stream, TcpStream) {
+        self.try_dial(link).await.unwrap()
+    }
+
+    /// The same where the link may be gone.
+    ///
+    /// # Errors
+    /// What the link says.
+    pub async fn try_dial(&self, link: &Link) -> io::Result<(Stream, TcpStream)> {
         let dial = Dial {
             network: DialNetwork::Tcp,
             host: self.address().ip().to_string(),
             port: self.address().port(),
         };
-        let (answered, accepted) = timeout(PATIENCE, async {
-            tokio::join!(link.request(&dial), self.0.accept())
-        })
-        .await
-        .unwrap();
-        (answered.unwrap().1, accepted.unwrap().0)
+        let dialling = async {
+            let (_, stream) = link.request(&dial).await.map_err(io::Error::other)?;
+            let (socket, _) = self.0.accept().await?;
+            Ok((stream, socket))
+        };
+        timeout(PATIENCE, dialling).await.unwrap()
     }
 }
 
 /// All of it, over one link.
-pub(crate) async fn pass(link: &Link) {
+pub async fn pass(link: &Link) {
     let server = Server::start().await;
     timeout(PATIENCE, bulk_and_half_close(link, &server))
         .await
@@ -59,7 +75,7 @@ pub(crate) async fn pass(link: &Link) {
 }
 
 /// One short exchange.
-pub(crate) async fn ping(link: &Link) {
+pub async fn ping(link: &Link) {
     let server = Server::start().await;
     let (mut stream, mut socket) = server.dial(link).await;
     let exchange = async {
@@ -75,7 +91,7 @@ pub(crate) async fn ping(link: &Link) {
 
 async fn bulk_and_half_close(link: &Link, server: &Server) {
     let (stream, socket) = server.dial(link).await;
-    let (there, back) = (content(1), content(2));
+    let (there, back) = (content(1, BULK), content(2, BULK));
     let client = async {
         let (mut reader, mut writer) = split(stream);
         let writing = async {
@@ -132,15 +148,16 @@ async fn resets(link: &Link, server: &Server) {
 }
 
 /// Bytes that look alike nowhere, by xorshift.
-fn content(seed: u64) -> Vec<u8> {
+#[must_use]
+pub fn content(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(BULK + 8);
-    while bytes.len() < BULK {
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         bytes.extend_from_slice(&state.to_le_bytes());
     }
-    bytes.truncate(BULK);
+    bytes.truncate(length);
     bytes
 }

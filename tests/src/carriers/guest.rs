@@ -1,5 +1,11 @@
 //! A guest agent with a key of its own that lets the test in.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "what fails here fails the test, and says where"
+)]
+
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -7,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use lkc_host::carrier::Route;
@@ -15,41 +22,49 @@ use lkc_protocol::{
     link::{self, ConnectError, Encrypt, Link, LinkEnd, LinkOptions},
     session::Limits,
 };
-use lkc_tests::eventually;
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::timeout};
 
-use crate::PATIENCE;
+use super::PATIENCE;
+use crate::{Programs, eventually};
 
-pub(crate) struct Guest {
+/// An agent that listens on a unix socket, for TCP and on a serial line that may appear.
+pub struct Guest {
     dir: TempDir,
     host: Arc<Identity>,
     key: PublicKey,
     /// Where it listens for TCP.
-    pub(crate) tcp: SocketAddr,
+    pub tcp: SocketAddr,
     agent: Child,
 }
 
+/// Between two attempts of somebody who waits for an agent.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// A link that stands, and the task that moves its bytes.
-pub(crate) struct Connected {
-    pub(crate) link: Link,
+pub struct Connected {
+    /// The link.
+    pub link: Link,
     driver: JoinHandle<LinkEnd>,
 }
 
 impl Guest {
-    /// Starts an agent that listens on a unix socket, for TCP and on a serial line that may appear.
-    pub(crate) fn start() -> Self {
-        let dir = tempfile::Builder::new().prefix("lkc-").tempdir().unwrap();
-        let (host, guest) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-        fs::write(dir.path().join("identity.pem"), guest.to_pem()).unwrap();
+    /// Starts one.
+    #[must_use]
+    pub fn start(programs: Programs) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("lkc-")
+            .tempdir()
+            .expect("a folder");
+        let (host, guest) = (
+            Identity::generate().expect("randomness"),
+            Identity::generate().expect("randomness"),
+        );
+        fs::write(dir.path().join("identity.pem"), guest.to_pem()).expect("a file");
         let hosts = format!("{}\n", host.public_key());
-        fs::write(dir.path().join("authorized_hosts"), hosts).unwrap();
+        fs::write(dir.path().join("authorized_hosts"), hosts).expect("a file");
         // As hops and commands know it.
-        symlink(
-            env!("CARGO_BIN_EXE_tested-lkc-guest"),
-            dir.path().join("lkc-guest"),
-        )
-        .unwrap();
+        symlink(programs.guest, dir.path().join("lkc-guest")).unwrap();
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let tcp = free.local_addr().unwrap();
         drop(free);
@@ -63,19 +78,24 @@ impl Guest {
         }
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    /// A path in its folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Kills it and starts it again with the same keys.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.agent.kill().unwrap();
         self.agent.wait().unwrap();
         self.agent = run(self.dir.path(), self.tcp);
     }
 
     /// Connects as the daemon does.
-    pub(crate) async fn connect(&self, route: &Route) -> Result<Connected, String> {
+    ///
+    /// # Errors
+    /// What it says.
+    pub async fn connect(&self, route: &Route) -> Result<Connected, String> {
         let attempt = async {
             let carrier = route
                 .connect()
@@ -100,7 +120,7 @@ impl Guest {
     }
 
     /// Connects again and again, as one does while an agent starts.
-    pub(crate) async fn until_connected(&self, route: &Route) -> Connected {
+    pub async fn until_connected(&self, route: &Route) -> Connected {
         let mut last = String::new();
         timeout(PATIENCE, async {
             loop {
@@ -108,11 +128,17 @@ impl Guest {
                     Ok(connected) => return connected,
                     Err(error) => last = error,
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(PAUSE).await;
             }
         })
         .await
         .unwrap_or_else(|_| panic!("no link over {route}: {last}\n{}", self.log()))
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.agent.id()
     }
 
     fn log(&self) -> String {
@@ -122,13 +148,13 @@ impl Guest {
 
 impl Connected {
     /// Takes leave; returns once every byte of it is gone.
-    pub(crate) async fn close(self) {
+    pub async fn close(self) {
         self.link.close();
         let _ = timeout(PATIENCE, self.driver).await.unwrap();
     }
 
     /// Waits until the other end is found to be gone.
-    pub(crate) async fn lost(self) -> LinkEnd {
+    pub async fn lost(self) -> LinkEnd {
         timeout(PATIENCE, self.driver).await.unwrap().unwrap()
     }
 }
@@ -151,7 +177,7 @@ fn run(dir: &Path, tcp: SocketAddr) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap();
+        .expect("a program that can be run");
     eventually("the agent listens", PATIENCE, || {
         std::os::unix::net::UnixStream::connect(file("agent.sock")).ok()
     });
@@ -160,13 +186,13 @@ fn run(dir: &Path, tcp: SocketAddr) -> Child {
 
 /// An agent with files in `dir` that lets the host with the public key `host` in, in a network
 /// namespace of its own: it will be asked to set its network up. With it comes its public key.
-pub(crate) fn run_isolated(dir: &Path, host: &str) -> (Child, String) {
-    let guest = Identity::generate().unwrap();
-    fs::write(dir.join("identity.pem"), guest.to_pem()).unwrap();
-    fs::write(dir.join("authorized_hosts"), format!("{host}\n")).unwrap();
+pub fn run_isolated(programs: Programs, dir: &Path, host: &str) -> (Child, String) {
+    let guest = Identity::generate().expect("randomness");
+    fs::write(dir.join("identity.pem"), guest.to_pem()).expect("a file");
+    fs::write(dir.join("authorized_hosts"), format!("{host}\n")).expect("a file");
     let child = Command::new("unshare")
         .args(["--user", "--map-root-user", "--net", "--"])
-        .arg(env!("CARGO_BIN_EXE_tested-lkc-guest"))
+        .arg(programs.guest)
         .arg("run")
         .arg("--identity")
         .arg(dir.join("identity.pem"))
@@ -182,7 +208,7 @@ pub(crate) fn run_isolated(dir: &Path, host: &str) -> (Child, String) {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap();
+        .expect("a program that can be run");
     eventually("the agent listens", PATIENCE, || {
         std::os::unix::net::UnixStream::connect(dir.join("agent.sock")).ok()
     });

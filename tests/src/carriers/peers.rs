@@ -1,6 +1,5 @@
-//! What stands between host and guest in the field, in the test's own hands: a proxy, a virtual
-//! machine monitor with its vsock socket, one with a serial line. Each runs on threads that end
-//! with their sockets.
+//! A proxy, a virtual machine monitor with its vsock socket, one with a serial line. Each runs on
+//! threads that end with their sockets.
 
 use std::{
     fs::{self, File},
@@ -25,7 +24,10 @@ use nix::{
 };
 
 /// Passes bytes between the sockets at `near` and `far`, as `socat` and `ssh -L` do.
-pub(crate) fn proxy(near: &Path, far: PathBuf) {
+///
+/// # Panics
+/// When it cannot listen there.
+pub fn proxy(near: &Path, far: PathBuf) {
     each(near, move |client| {
         let server = UnixStream::connect(&far)?;
         join(client, server);
@@ -35,7 +37,10 @@ pub(crate) fn proxy(near: &Path, far: PathBuf) {
 
 /// A monitor whose guest listens on port 5000 with the socket at `far`. As several do, it makes a
 /// half-close a whole one.
-pub(crate) fn monitor(near: &Path, far: PathBuf) {
+///
+/// # Panics
+/// When it cannot listen there.
+pub fn monitor(near: &Path, far: PathBuf) {
     each(near, move |mut client| {
         let mut question = Vec::new();
         while !question.ends_with(b"\n") {
@@ -58,8 +63,11 @@ const STALE: &[u8] = b"\x9eLKC\r\n\x1a\x00 the end of an earlier link, cut in th
 
 /// A monitor with a serial line to the guest at `line`. It takes one client at a time, and hangs up
 /// on the guest when that one goes.
-pub(crate) fn serial(near: &Path, line: PathBuf) {
-    let listener = UnixListener::bind(near).unwrap();
+///
+/// # Panics
+/// When it cannot listen there.
+pub fn serial(near: &Path, line: PathBuf) {
+    let listener = UnixListener::bind(near).expect("a path that is free");
     thread::spawn(move || {
         while let Ok((mut client, _)) = listener.accept() {
             if let Err(error) = serve_line(&mut client, &line) {
@@ -104,7 +112,7 @@ fn serve_line(client: &mut UnixStream, line: &Path) -> io::Result<()> {
 }
 
 fn each(near: &Path, serve: impl Fn(UnixStream) -> io::Result<()> + Send + Sync + 'static) {
-    let listener = UnixListener::bind(near).unwrap();
+    let listener = UnixListener::bind(near).expect("a path that is free");
     let serve = Arc::new(serve);
     thread::spawn(move || {
         while let Ok((client, _)) = listener.accept() {
@@ -116,7 +124,12 @@ fn each(near: &Path, serve: impl Fn(UnixStream) -> io::Result<()> + Send + Sync 
 
 /// Passes bytes both ways; the end of one way is the end of both.
 fn join(client: UnixStream, server: UnixStream) {
-    let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    let copies = client
+        .try_clone()
+        .and_then(|client| Ok((client, server.try_clone()?)));
+    let Ok((mut from, mut to)) = copies else {
+        return;
+    };
     let there = thread::spawn(move || {
         let _ = copy(&mut from, &mut to);
         let _ = to.shutdown(Shutdown::Both);
