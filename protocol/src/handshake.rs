@@ -404,7 +404,9 @@ impl Handshake {
                 expected: self.pins.keys().to_vec(),
             };
         }
-        if matches!(error, rustls::Error::AlertReceived(_)) && self.ours.role == Role::Host {
+        // Other alerts tell of bytes that were changed on the way, or of a rule.
+        let denied = rustls::Error::AlertReceived(rustls::AlertDescription::AccessDenied);
+        if error == denied && self.ours.role == Role::Host {
             return HandshakeError::KeyRefused { ours: self.our_key };
         }
         HandshakeError::Tls(error)
@@ -537,5 +539,22 @@ mod tests {
     #[test]
     fn a_plain_continuation_does_not_begin_inside_tls() {
         assert!(matches!(eager_guest(true), Err(HandshakeError::Unbound)));
+    }
+
+    #[test]
+    fn behind_a_forged_record_nothing_goes_out_but_the_alert() {
+        let established = eager_guest(false).unwrap().into_established().unwrap();
+        let mut channel = established.channel;
+        let mut good = Vec::new();
+        channel.seal(&[7; 1000], &mut good);
+        assert!(good.len() > 1000, "{}", good.len());
+        let mut forged = BytesMut::from(&[23, 3, 3, 0, 32][..]);
+        forged.extend_from_slice(&[0; 32]);
+        let opened = channel.open(&mut forged, &mut BytesMut::new());
+        assert!(opened.is_err());
+        let mut alert = Vec::new();
+        channel.seal(&[7; 1000], &mut alert);
+        // A record of two bytes, its kind and its tag.
+        assert_eq!(alert.len(), 5 + 2 + 1 + 16);
     }
 }

@@ -75,14 +75,15 @@ impl Channel {
     }
 
     /// Seals `clear` and appends the result to `sealed`. Only for an encrypted channel; a plain
-    /// one sends its chunks as they are.
+    /// one sends its chunks as they are. Once opening has failed nothing is sealed any more, and what
+    /// is appended is the alert that tells the other end.
     pub fn seal(&mut self, clear: &[u8], sealed: &mut Vec<u8>) {
         match self {
             Self::Plain => sealed.extend_from_slice(clear),
             Self::Tls(tls) => {
-                // Neither write can fail: the buffer has no limit and the target is a Vec.
-                let written = tls.writer().write_all(clear);
-                debug_assert!(written.is_ok(), "the TLS buffer has no limit");
+                // The buffer has no limit, so that only a connection that has failed takes nothing.
+                let _ = tls.writer().write_all(clear);
+                // Writing to a Vec cannot fail.
                 while tls.wants_write() {
                     if tls.write_tls(sealed).is_err() {
                         break;
