@@ -16,6 +16,7 @@ use lkc_protocol::{
     relay::{self, RelayTarget, StdioError},
     session::Limits,
 };
+use serde_json::json;
 use thiserror::Error;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -26,7 +27,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Cli, Command, ConfigError, Keys, RunArgs},
+    config::{Cli, Command, ConfigError, Keys, OutputFormat, RunArgs},
     enrolment::{self, Enrolment},
     host_link::{self, Guest},
     k3s::{K3sPaths, Runner},
@@ -99,9 +100,13 @@ pub fn run(cli: Cli) -> Result<ExitCode, AgentError> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Identity(args) => {
-            let keys = args.load()?;
-            let enrolled = Enrolment::new(&args.enrolment).hosts();
-            describe_keys(&keys, &enrolled, &mut io::stdout().lock()).map_err(printing)?;
+            let keys = args.keys.load()?;
+            let enrolled = Enrolment::new(&args.keys.enrolment).hosts();
+            let describe = match args.output {
+                OutputFormat::Text => describe_keys,
+                OutputFormat::Json => describe_keys_for_programs,
+            };
+            describe(&keys, &enrolled, &mut io::stdout()).map_err(printing)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Token(args) => {
@@ -131,7 +136,7 @@ const fn printing(source: io::Error) -> AgentError {
     }
 }
 
-fn describe_keys(keys: &Keys, enrolled: &[PublicKey], out: &mut impl Write) -> io::Result<()> {
+fn describe_keys(keys: &Keys, enrolled: &[PublicKey], out: &mut io::Stdout) -> io::Result<()> {
     let ours = keys.identity.public_key();
     writeln!(out, "this guest  {ours}  {}", ours.fingerprint())?;
     for host in &keys.authorized_hosts {
@@ -141,6 +146,19 @@ fn describe_keys(keys: &Keys, enrolled: &[PublicKey], out: &mut impl Write) -> i
         writeln!(out, "enrolled    {host}  {}", host.fingerprint())?;
     }
     Ok(())
+}
+
+fn describe_keys_for_programs(
+    keys: &Keys,
+    enrolled: &[PublicKey],
+    out: &mut io::Stdout,
+) -> io::Result<()> {
+    let described =
+        |key: &PublicKey| json!({ "key": key.to_string(), "fingerprint": key.fingerprint() });
+    let hosts = keys.authorized_hosts.iter().chain(enrolled).map(described);
+    let hosts: Vec<_> = hosts.collect();
+    let guest = described(&keys.identity.public_key());
+    writeln!(out, "{:#}", json!({ "guest": guest, "hosts": hosts }))
 }
 
 async fn serve(args: RunArgs) -> Result<(), AgentError> {

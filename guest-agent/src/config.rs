@@ -49,7 +49,7 @@ pub enum Command {
     /// Run the agent until it is told to stop
     Run(RunArgs),
     /// Print this guest's key fingerprint and the hosts it lets in
-    Identity(IdentityArgs),
+    Identity(ShowArgs),
     /// Join standard input and output with the agent: the end of a carrier that is a command
     Stdio(StdioArgs),
     /// Join standard input and output with a socket: a hop of a carrier
@@ -129,6 +129,28 @@ pub struct TokenArgs {
     /// Where it waits for its host
     #[command(flatten)]
     pub enrolment: EnrolmentArgs,
+}
+
+/// Arguments of `identity`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Keys of this guest and of its hosts
+    #[command(flatten)]
+    pub keys: IdentityArgs,
+
+    /// Text for people, or one JSON document: `guest` and `hosts`, each with `key` and `fingerprint`
+    #[arg(long, value_enum, default_value_t)]
+    pub output: OutputFormat,
+}
+
+/// In which form something is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// Where the keys are.

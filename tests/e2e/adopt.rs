@@ -43,7 +43,7 @@ impl<'a> Guest<'a> {
 
     /// What `lkc-guest COMMAND` prints.
     fn says(&self, command: &str) -> String {
-        let guest = self.env.program("lkc-guest").args([command]);
+        let guest = self.env.program("lkc-guest").args(command.split(' '));
         let said = guest.args(directories(self.env)).run().succeeds();
         said.stdout.clone()
     }
@@ -94,6 +94,8 @@ fn a_token_makes_host_and_guest_known_to_each_other_once() {
     guest.adopted(&token).exits(5).explains("used up");
 
     let identity = guest.says("identity");
+    let for_programs = guest.says("identity --output json");
+    let for_programs: serde_json::Value = serde_json::from_str(&for_programs).unwrap();
     let shown = env
         .run(&["identity", "k3s-far", "--output", "json"])
         .succeeds()
@@ -105,6 +107,8 @@ fn a_token_makes_host_and_guest_known_to_each_other_once() {
         let key = key.as_str().unwrap();
         assert!(identity.contains(key), "{key} is not in\n{identity}");
     }
+    assert_eq!(for_programs["guest"], shown["guest"]);
+    assert_eq!(for_programs["hosts"][0], shown["host"]);
     let checks = env
         .run(&["doctor", "k3s-far", "--output", "json"])
         .succeeds()

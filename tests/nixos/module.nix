@@ -1,7 +1,6 @@
-# Checks of `services.lkc-guest` on both systems: a list of what does not hold, empty when all is
-# well.
+# Checks of the NixOS module on both systems: a list of what does not hold, empty when all is well.
 #
-#   nix-instantiate --eval --strict --json tests/nixos/guest.nix
+#   nix-instantiate --eval --strict --json tests/nixos/module.nix
 let
   systems = [
     "x86_64-linux"
@@ -12,15 +11,7 @@ let
     system:
     let
       standIn = import ./stand-in.nix { inherit system; };
-      inherit (standIn) lib pkgs;
-      evaluate =
-        { guest ? { }, k3s ? { } }:
-        standIn.evaluate [ standIn.nixos ../../nixos-module ] {
-          services = {
-            lkc-guest = guest;
-            inherit k3s;
-          };
-        };
+      inherit (standIn) lib pkgs evaluate;
 
       off = evaluate { };
       plain = evaluate { guest.enable = true; };
@@ -64,8 +55,6 @@ let
       };
       managed = (evaluate { guest = managing; }).systemd.services.lkc-guest.serviceConfig;
       dropIn = "/etc/rancher/k3s/config.yaml.d/50-lkc.yaml";
-      networkDirectory = "d /run/systemd/network 0755 root root -";
-      confinement = builtins.match "(Protect|Restrict|SystemCall|Private|Device|Memory|Capability).*";
       one = failures: part: builtins.length failures == 1 && lib.hasInfix part (builtins.head failures);
     in
     {
@@ -76,19 +65,16 @@ let
       "the package is the system's" = lib.hasInfix system program;
       "the unit says when it is ready" = service.Type == "notify" && service.NotifyAccess == "main";
       "the unit is watched and always restarted" =
-        service.WatchdogSec == "30" && service.Restart == "always" && unit.unitConfig.StartLimitIntervalSec == "0";
+        service.WatchdogSec == 30 && service.Restart == "always" && unit.unitConfig.StartLimitIntervalSec == 0;
       "k3s starts after the agent is ready" = unit.before == [ "k3s.service" ];
       "it starts at boot" = unit.wantedBy == [ "multi-user.target" ];
       "keys come from the machine's credentials" =
-        service.ImportCredential == "lkc.*" && !(service ? LoadCredential);
+        service.ImportCredential == "lkc.*" && service.LoadCredential == [ ];
       "the agent alone is confined" =
         service.ProtectSystem == "strict"
-        && service.NoNewPrivileges == "yes"
-        && lib.hasInfix "CAP_NET_ADMIN" service.CapabilityBoundingSet;
-      "it can write k3s' configuration" = lib.hasInfix "rancher/k3s/config.yaml.d" service.ConfigurationDirectory;
-      "it can write networkd's files of this boot" =
-        lib.hasInfix "/run/systemd/network" service.ReadWritePaths
-        && plain.systemd.tmpfiles.rules == [ networkDirectory ];
+        && service.NoNewPrivileges
+        && builtins.elem "CAP_NET_ADMIN" service.CapabilityBoundingSet;
+      "it can write k3s' configuration" = builtins.elem "rancher/k3s/config.yaml.d" service.ConfigurationDirectory;
       "no key of the image, no interface, no k3s unit unless asked" =
         !(plain.systemd ? network) && !(plain ? networking) && !(plain.systemd.services ? k3s);
 
@@ -128,7 +114,7 @@ let
           Unit = "k3s.service";
         };
       "no address of an earlier boot is believed" =
-        (withUnit { }).systemd.tmpfiles.rules == [ networkDirectory "r! ${dropIn}" ];
+        (withUnit { }).systemd.tmpfiles.rules == [ "r! ${dropIn}" ];
       "the path is watched before the agent can write it" =
         (withUnit { }).systemd.paths.lkc-k3s.before == [ "lkc-guest.service" ];
       "k3s' own unit need not wait" = !(eager.systemd.services ? k3s) && !(eager.systemd ? paths);
@@ -143,8 +129,7 @@ let
         lib.hasInfix ''"--k3s" "${pkgs.k3s}/bin/k3s"'' managed.ExecStart
         && managed.KillMode == "process"
         && managed.Delegate
-        && managed.ImportCredential == "lkc.*"
-        && builtins.filter (name: confinement name != null) (builtins.attrNames managed) == [ ];
+        && !(managed ? ProtectSystem);
       "two that run k3s are refused" =
         one (evaluate {
           guest = managing;
@@ -166,61 +151,35 @@ let
         }
         && made.networking.dhcpcd.denyInterfaces == [ "enp5s0" ];
 
-      "its interfaces have DHCP until the host says something else" =
+      "both programs are packaged from the workspace" =
         let
-          made = evaluate {
-            guest = {
-              enable = true;
-              dhcpFallback = [ "en*" "eth*" ];
-            };
-          };
-          fallback = made.systemd.network.networks."90-lkc-dhcp";
+          host = pkgs.callPackage ../../nixos-module/package.nix { program = "lkc-host"; };
         in
-        fallback.matchConfig.Name == "en* eth*"
-        && fallback.networkConfig.DHCP == "yes"
-        && made.systemd.network.enable;
-      "an interface is not left alone and set up" =
-        one
-          (evaluate {
-            guest = {
-              enable = true;
-              interfaces = [ "eth0" ];
-              dhcpFallback = [ "eth0" ];
-            };
-          }).failures "dhcpFallback";
+        host.meta.mainProgram == "lkc-host"
+        && host.cargoBuildFlags == [
+          "--package"
+          "host-agent"
+        ]
+        && builtins.match "[0-9]+[.][0-9]+[.][0-9]+" host.version != null
+        && builtins.length host.src.fileset == 6;
+      "the flake hands out the module and the packages" =
+        let
+          flake = (import ../../flake.nix).outputs { };
+          packages = flake.overlays.default pkgs { };
+        in
+        flake.nixosModules.default == ../../nixos-module
+        && packages.lkc-guest.pname == "lkc-guest"
+        && packages.lkc-host.pname == "lkc-host";
     };
 
-  # As NixOS writes them, for whoever compares them with the packaged ones.
-  units =
+  broken =
+    system:
     let
-      standIn = import ./stand-in.nix { };
-      made = standIn.evaluate [ standIn.nixos ../../nixos-module ] {
-        services = {
-          lkc-guest.enable = true;
-          k3s.enable = true;
-        };
-      };
-      unit = parts: unit: parts // {
-        Unit = unit.unitConfig or { } // {
-          Description = unit.description;
-          Before = builtins.concatStringsSep " " unit.before;
-        };
-        Install.WantedBy = builtins.concatStringsSep " " unit.wantedBy;
-      };
-      agent = made.systemd.services.lkc-guest;
-      path = made.systemd.paths.lkc-k3s;
+      all = checks system;
     in
-    {
-      "lkc-guest.service" = unit { Service = agent.serviceConfig; } agent;
-      "lkc-k3s.path" = unit { Path = path.pathConfig; } path;
-      "k3s-lkc.conf".Unit = made.systemd.services.k3s.unitConfig;
-    };
-
+    map (name: "${system}: ${name}") (builtins.filter (name: !all.${name}) (builtins.attrNames all));
 in
 {
   checked = builtins.length (builtins.concatMap (system: builtins.attrNames (checks system)) systems);
-  broken = builtins.concatMap
-    (system: map (name: "${system}: ${name}") ((import ./stand-in.nix { }).broken (checks system)))
-    systems;
-  inherit units;
+  broken = builtins.concatMap broken systems;
 }
