@@ -2,19 +2,18 @@
 #
 # One image serves every cluster: what differs between them (keys, addresses, names, k3s' options)
 # comes from the host when the machine is made and when `lkc-host up` connects.
-{
-  config,
-  lib,
-  pkgs,
-  utils,
-  ...
+{ config
+, lib
+, pkgs
+, utils
+, ...
 }:
 let
   cfg = config.services.lkc-guest;
-  k3s = config.services.k3s;
+  inherit (config.services) k3s;
 
   # The agent's part of k3s' configuration. k3s reads this directory only beside its default file.
-  dropIn = "/etc/rancher/k3s/config.yaml.d/50-lkc.yaml";
+  dropIn = k3sDropIn.Unit.ConditionPathExists;
 
   authorizedHosts =
     if cfg.authorizedHosts != [ ] then
@@ -27,10 +26,12 @@ let
       (lib.getExe' cfg.package "lkc-guest")
       "run"
     ]
-    ++ lib.concatMap (address: [
-      "--listen"
-      address
-    ]) cfg.listen
+    ++ lib.concatMap
+      (address: [
+        "--listen"
+        address
+      ])
+      cfg.listen
     ++ lib.optionals cfg.k3s.manage [
       "--k3s"
       (lib.getExe' cfg.k3s.package "k3s")
@@ -58,54 +59,53 @@ let
     "--advertise-address"
   ];
 
-  # The agent alone: root, because it sets addresses, routes and the host name and reads files that
-  # k3s gives to root only. What is missing, and why:
-  #   CAP_SYS_ADMIN         stays for the host name
-  #   User=, PrivateUsers=  root owns k3s' files and the network
-  #   PrivateDevices=       no /dev/vsock then
-  #   ProtectHostname=      it sets the host name
-  #   ProtectKernelTunables= routes and addresses of a new interface need its sysctls
-  #   ProtectProc=          it finds k3s' process and its end
-  #   IPAddressDeny=        what may be dialled is the agent's own policy, after resolution
-  agentAlone = {
-    CapabilityBoundingSet = [
-      "CAP_NET_ADMIN"
-      "CAP_SYS_ADMIN"
-    ];
-    NoNewPrivileges = true;
-    LockPersonality = true;
-    MemoryDenyWriteExecute = true;
-    PrivateTmp = true;
-    ProtectClock = true;
-    ProtectControlGroups = true;
-    ProtectHome = true;
-    ProtectKernelLogs = true;
-    ProtectKernelModules = true;
-    ProtectSystem = "strict";
-    RestrictAddressFamilies = [
-      "AF_UNIX"
-      "AF_INET"
-      "AF_INET6"
-      "AF_NETLINK"
-      "AF_VSOCK"
-    ];
-    RestrictNamespaces = true;
-    RestrictRealtime = true;
-    RestrictSUIDSGID = true;
-    SystemCallArchitectures = "native";
-    LimitNOFILE = 32768;
-    TasksMax = 64;
-  };
+  units = ../guest-agent/systemd;
+  readUnit = import ./unit.nix { inherit lib; };
+  agentUnit = readUnit (units + "/lkc-guest.service");
+  pathUnit = readUnit (units + "/lkc-k3s.path");
+  k3sDropIn = readUnit (units + "/k3s-lkc.conf");
+  words = lib.splitString " ";
+  tmpfiles = builtins.filter (line: line != "" && !lib.hasPrefix "#" line) (
+    lib.splitString "\n" (builtins.readFile (units + "/tmpfiles.conf"))
+  );
+
+  # What the unit's own file says, and what only this machine knows.
+  agentAlone = agentUnit.Service // own;
+  own = {
+    ExecStart = command;
+  }
+  // lib.optionalAttrs (loaded != [ ]) { LoadCredential = loaded; };
 
   # With k3s as its child nothing of this holds: k3s mounts, loads modules, makes namespaces and
   # runs whatever its pods are. It gets what its own unit would give it, and outlives the agent.
-  agentWithK3s = {
-    Delegate = true;
-    KillMode = "process";
-    LimitNOFILE = 1048576;
-    LimitNPROC = "infinity";
-    TasksMax = "infinity";
-  };
+  agentWithK3s =
+    builtins.intersectAttrs (lib.genAttrs unconfined (_: null)) agentUnit.Service
+    // own
+    // {
+      Delegate = true;
+      KillMode = "process";
+      LimitNOFILE = 1048576;
+      LimitNPROC = "infinity";
+      TasksMax = "infinity";
+    };
+  unconfined = [
+    "Type"
+    "NotifyAccess"
+    "WatchdogSec"
+    "Restart"
+    "RestartSec"
+    "ImportCredential"
+    "RuntimeDirectory"
+    "RuntimeDirectoryMode"
+    "RuntimeDirectoryPreserve"
+    "StateDirectory"
+    "StateDirectoryMode"
+    "ConfigurationDirectory"
+    "UMask"
+    "LimitCORE"
+    "OOMPolicy"
+    "OOMScoreAdjust"
+  ];
 in
 {
   options.services.lkc-guest = {
@@ -164,6 +164,19 @@ in
       '';
     };
 
+    dhcpFallback = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      example = [
+        "en*"
+        "eth*"
+      ];
+      description = ''
+        Interfaces that systemd-networkd sets up by DHCP and router advertisements for as long as
+        no host has said anything else of them: a machine without its host then has a network.
+      '';
+    };
+
     k3s = {
       manage = lib.mkOption {
         type = lib.types.bool;
@@ -214,45 +227,28 @@ in
             message = "services.lkc-guest.identityFile: everybody can read the store; give the path of a file that is on the machine.";
           }
           {
+            assertion = lib.intersectLists cfg.interfaces cfg.dhcpFallback == [ ];
+            message = "services.lkc-guest: an interface is in interfaces, which leaves it alone, and in dhcpFallback.";
+          }
+          {
             assertion = cfg.authorizedHosts == [ ] || cfg.authorizedHostsFile == null;
             message = "services.lkc-guest: set authorizedHosts or authorizedHostsFile, not both.";
           }
         ];
 
         systemd.services.lkc-guest = {
-          description = "lkc guest agent";
-          wantedBy = [ "multi-user.target" ];
-          before = [ "k3s.service" ];
-          # The link to the host is how a broken machine is mended: it is never given up.
-          unitConfig.StartLimitIntervalSec = 0;
+          description = agentUnit.Unit.Description;
+          before = words agentUnit.Unit.Before;
+          wantedBy = words agentUnit.Install.WantedBy;
+          unitConfig = removeAttrs agentUnit.Unit [
+            "Description"
+            "Before"
+          ];
           # A switch must not cut the connection that it may be running over.
           restartIfChanged = false;
-          serviceConfig = {
-            Type = "notify";
-            NotifyAccess = "main";
-            ExecStart = command;
-            WatchdogSec = 30;
-            Restart = "always";
-            RestartSec = 1;
-            # `lkc.*` credentials reach the machine by SMBIOS, fw_cfg or its container manager.
-            ImportCredential = "lkc.*";
-            LoadCredential = loaded;
-            RuntimeDirectory = "lkc";
-            RuntimeDirectoryMode = "0700";
-            RuntimeDirectoryPreserve = "restart";
-            StateDirectory = "lkc";
-            StateDirectoryMode = "0700";
-            # Its files there are readable by root only; the directory is k3s'.
-            ConfigurationDirectory = [
-              "rancher/k3s"
-              "rancher/k3s/config.yaml.d"
-            ];
-            UMask = "0077";
-            LimitCORE = 0;
-            OOMScoreAdjust = -500;
-          }
-          // (if cfg.k3s.manage then agentWithK3s else agentAlone);
+          serviceConfig = if cfg.k3s.manage then agentWithK3s else agentAlone;
         };
+        systemd.tmpfiles.rules = builtins.filter (lib.hasPrefix "d ") tmpfiles;
       }
 
       (lib.mkIf (!cfg.k3s.manage && k3s.enable) {
@@ -269,18 +265,26 @@ in
       })
 
       (lib.mkIf (!cfg.k3s.manage && k3s.enable && cfg.k3s.waitForConfiguration) {
-        # A reboot takes the addresses that the agent had set, so it takes the file that names them.
-        systemd.tmpfiles.rules = [ "r! ${dropIn}" ];
-        # The start with multi-user.target is then skipped, and the path unit makes up for it when
-        # the host has set the network and the agent has written the file.
-        systemd.services.k3s.unitConfig.ConditionPathExists = dropIn;
+        systemd.tmpfiles.rules = builtins.filter (lib.hasPrefix "r! ") tmpfiles;
+        systemd.services.k3s.unitConfig = k3sDropIn.Unit;
         systemd.paths.lkc-k3s = {
-          description = "k3s' configuration by the lkc guest agent";
-          wantedBy = [ "multi-user.target" ];
-          before = [ "lkc-guest.service" ];
-          pathConfig = {
-            PathChanged = dropIn;
-            Unit = "k3s.service";
+          description = pathUnit.Unit.Description;
+          before = words pathUnit.Unit.Before;
+          wantedBy = words pathUnit.Install.WantedBy;
+          pathConfig = pathUnit.Path;
+        };
+      })
+
+      (lib.mkIf (cfg.dhcpFallback != [ ]) {
+        systemd.network = {
+          enable = true;
+          # The agent's own files sort before it, and networkd takes the first that matches.
+          networks."90-lkc-dhcp" = {
+            matchConfig.Name = lib.concatStringsSep " " cfg.dhcpFallback;
+            networkConfig = {
+              DHCP = "yes";
+              IPv6AcceptRA = true;
+            };
           };
         };
       })

@@ -1,8 +1,8 @@
 # One of the two programs, built from the workspace.
-{
-  lib,
-  rustPlatform,
-  program ? "lkc-guest",
+{ lib
+, rustPlatform
+, program ? "lkc-guest"
+,
 }:
 let
   workspace = lib.importTOML ../Cargo.toml;
@@ -10,8 +10,7 @@ let
     {
       lkc-guest = "guest-agent";
       lkc-host = "host-agent";
-    }
-    .${program};
+    }.${program};
 in
 rustPlatform.buildRustPackage {
   pname = program;

@@ -96,7 +96,7 @@ impl fmt::Display for Warning {
 }
 
 /// Reads the configuration: the file `explicit`, else the nearest [`FILE_NAME`] from `cwd`
-/// upwards, else the user's own. Without any there is the cluster [`ClusterName::DEFAULT`].
+/// upwards, else the user's own, else the system's. Without any there is the cluster [`ClusterName::DEFAULT`].
 pub fn load(explicit: Option<&Path>, cwd: &Path, paths: &Paths) -> Result<Config, ConfigError> {
     let source = find::read(explicit, cwd, paths).map_err(|problem| problem.in_source(None))?;
     Basis::new(source, cwd, paths.home())?.decide()

@@ -49,6 +49,7 @@ impl From<PathsError> for CommandError {
 pub struct Paths {
     home: PathBuf,
     config: PathBuf,
+    system_config: Vec<PathBuf>,
     state: PathBuf,
     runtime: PathBuf,
     uid: u32,
@@ -75,6 +76,9 @@ impl Paths {
                 .filter(|path| path.is_absolute())
         };
         let config = directory("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
+        let system_config = environment("XDG_CONFIG_DIRS")
+            .filter(|directories| !directories.is_empty())
+            .unwrap_or_else(|| "/etc/xdg".into());
         let state = directory("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state"));
         let runtime = directory("XDG_RUNTIME_DIR")
             .or_else(|| private_temporary(&directory))
@@ -83,6 +87,10 @@ impl Paths {
             .unwrap_or_else(|| shared_temporary(uid));
         Ok(Self {
             config: config.join("lkc"),
+            system_config: std::env::split_paths(&system_config)
+                .filter(|path| path.is_absolute())
+                .map(|path| path.join("lkc"))
+                .collect(),
             state: state.join("lkc"),
             runtime,
             home,
@@ -120,6 +128,13 @@ impl Paths {
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
         self.config.join("lkc.toml")
+    }
+
+    /// The configurations of the system, one of which holds when the user has none, best first.
+    pub fn system_config_files(&self) -> impl Iterator<Item = PathBuf> {
+        self.system_config
+            .iter()
+            .map(|directory| directory.join("lkc.toml"))
     }
 
     /// Directory of what outlives a reboot. Private.
@@ -251,6 +266,19 @@ mod tests {
         assert_eq!(
             paths.daemon_lock(),
             Path::new("/run/user/1000/lkc/daemon.lock")
+        );
+    }
+
+    #[test]
+    fn the_system_has_configurations_of_its_own() {
+        let files = |directories| -> Vec<PathBuf> {
+            let paths = paths(&[("HOME", "/home/u"), ("XDG_CONFIG_DIRS", directories)]).unwrap();
+            paths.system_config_files().collect()
+        };
+        assert_eq!(files(""), [Path::new("/etc/xdg/lkc/lkc.toml")]);
+        assert_eq!(
+            files("/a:relative:/b"),
+            [Path::new("/a/lkc/lkc.toml"), Path::new("/b/lkc/lkc.toml")]
         );
     }
 

@@ -19,7 +19,7 @@ use crate::{
 pub(super) const LONGEST_FILE: usize = 1 << 20;
 
 /// Reads the file that holds: the explicit one, else the nearest from `cwd` upwards, else the
-/// user's own. There may be none.
+/// user's own, else the system's. There may be none.
 pub(super) fn read(
     explicit: Option<&Path>,
     cwd: &Path,
@@ -36,10 +36,15 @@ pub(super) fn read(
     }
     let own = paths.config_file();
     if owner_of(&own)?.is_some() {
-        read_file(own).map(Some)
-    } else {
-        Ok(None)
+        return read_file(own).map(Some);
     }
+    for candidate in paths.system_config_files() {
+        if let Some(owner) = owner_of(&candidate)? {
+            verify_owner(&candidate, owner, paths.uid())?;
+            return read_file(candidate).map(Some);
+        }
+    }
+    Ok(None)
 }
 
 /// The user that a file belongs to; none when there is no file.

@@ -18,7 +18,12 @@ impl Home {
         let root = tempfile::tempdir().unwrap();
         let uid = fs::metadata(root.path()).unwrap().uid();
         let home = OsString::from(root.path());
-        let lookup = |name: &str| (name == "HOME").then(|| home.clone());
+        let system = root.path().join("xdg").into_os_string();
+        let lookup = |name: &str| match name {
+            "HOME" => Some(home.clone()),
+            "XDG_CONFIG_DIRS" => Some(system.clone()),
+            _ => None,
+        };
         let paths = Paths::from_env(&lookup, uid).unwrap();
         fs::create_dir_all(root.path().join("project/deep")).unwrap();
         Self { root, paths }
@@ -50,6 +55,8 @@ fn the_nearest_file_holds() {
     let home = Home::new();
     let default = |explicit: Option<&str>| home.load(explicit).unwrap().default.to_string();
     assert_eq!(default(None), "k3s-dev");
+    home.write("xdg/lkc/lkc.toml", "[cluster.systems]");
+    assert_eq!(default(None), "systems");
     home.write(".config/lkc/lkc.toml", "[cluster.own]");
     assert_eq!(default(None), "own");
     home.write("project/lkc.toml", "[cluster.above]");

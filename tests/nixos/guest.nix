@@ -1,6 +1,7 @@
-# Checks of the NixOS module on both systems: a list of what does not hold, empty when all is well.
+# Checks of `services.lkc-guest` on both systems: a list of what does not hold, empty when all is
+# well.
 #
-#   nix-instantiate --eval --strict --json tests/nixos/module.nix
+#   nix-instantiate --eval --strict --json tests/nixos/guest.nix
 let
   systems = [
     "x86_64-linux"
@@ -11,7 +12,15 @@ let
     system:
     let
       standIn = import ./stand-in.nix { inherit system; };
-      inherit (standIn) lib pkgs evaluate;
+      inherit (standIn) lib pkgs;
+      evaluate =
+        { guest ? { }, k3s ? { } }:
+        standIn.evaluate [ standIn.nixos ../../nixos-module ] {
+          services = {
+            lkc-guest = guest;
+            inherit k3s;
+          };
+        };
 
       off = evaluate { };
       plain = evaluate { guest.enable = true; };
@@ -55,6 +64,8 @@ let
       };
       managed = (evaluate { guest = managing; }).systemd.services.lkc-guest.serviceConfig;
       dropIn = "/etc/rancher/k3s/config.yaml.d/50-lkc.yaml";
+      networkDirectory = "d /run/systemd/network 0755 root root -";
+      confinement = builtins.match "(Protect|Restrict|SystemCall|Private|Device|Memory|Capability).*";
       one = failures: part: builtins.length failures == 1 && lib.hasInfix part (builtins.head failures);
     in
     {
@@ -65,16 +76,19 @@ let
       "the package is the system's" = lib.hasInfix system program;
       "the unit says when it is ready" = service.Type == "notify" && service.NotifyAccess == "main";
       "the unit is watched and always restarted" =
-        service.WatchdogSec == 30 && service.Restart == "always" && unit.unitConfig.StartLimitIntervalSec == 0;
+        service.WatchdogSec == "30" && service.Restart == "always" && unit.unitConfig.StartLimitIntervalSec == "0";
       "k3s starts after the agent is ready" = unit.before == [ "k3s.service" ];
       "it starts at boot" = unit.wantedBy == [ "multi-user.target" ];
       "keys come from the machine's credentials" =
-        service.ImportCredential == "lkc.*" && service.LoadCredential == [ ];
+        service.ImportCredential == "lkc.*" && !(service ? LoadCredential);
       "the agent alone is confined" =
         service.ProtectSystem == "strict"
-        && service.NoNewPrivileges
-        && builtins.elem "CAP_NET_ADMIN" service.CapabilityBoundingSet;
-      "it can write k3s' configuration" = builtins.elem "rancher/k3s/config.yaml.d" service.ConfigurationDirectory;
+        && service.NoNewPrivileges == "yes"
+        && lib.hasInfix "CAP_NET_ADMIN" service.CapabilityBoundingSet;
+      "it can write k3s' configuration" = lib.hasInfix "rancher/k3s/config.yaml.d" service.ConfigurationDirectory;
+      "it can write networkd's files of this boot" =
+        lib.hasInfix "/run/systemd/network" service.ReadWritePaths
+        && plain.systemd.tmpfiles.rules == [ networkDirectory ];
       "no key of the image, no interface, no k3s unit unless asked" =
         !(plain.systemd ? network) && !(plain ? networking) && !(plain.systemd.services ? k3s);
 
@@ -114,7 +128,7 @@ let
           Unit = "k3s.service";
         };
       "no address of an earlier boot is believed" =
-        (withUnit { }).systemd.tmpfiles.rules == [ "r! ${dropIn}" ];
+        (withUnit { }).systemd.tmpfiles.rules == [ networkDirectory "r! ${dropIn}" ];
       "the path is watched before the agent can write it" =
         (withUnit { }).systemd.paths.lkc-k3s.before == [ "lkc-guest.service" ];
       "k3s' own unit need not wait" = !(eager.systemd.services ? k3s) && !(eager.systemd ? paths);
@@ -129,7 +143,8 @@ let
         lib.hasInfix ''"--k3s" "${pkgs.k3s}/bin/k3s"'' managed.ExecStart
         && managed.KillMode == "process"
         && managed.Delegate
-        && !(managed ? ProtectSystem);
+        && managed.ImportCredential == "lkc.*"
+        && builtins.filter (name: confinement name != null) (builtins.attrNames managed) == [ ];
       "two that run k3s are refused" =
         one (evaluate {
           guest = managing;
@@ -151,35 +166,61 @@ let
         }
         && made.networking.dhcpcd.denyInterfaces == [ "enp5s0" ];
 
-      "both programs are packaged from the workspace" =
+      "its interfaces have DHCP until the host says something else" =
         let
-          host = pkgs.callPackage ../../nixos-module/package.nix { program = "lkc-host"; };
+          made = evaluate {
+            guest = {
+              enable = true;
+              dhcpFallback = [ "en*" "eth*" ];
+            };
+          };
+          fallback = made.systemd.network.networks."90-lkc-dhcp";
         in
-        host.meta.mainProgram == "lkc-host"
-        && host.cargoBuildFlags == [
-          "--package"
-          "host-agent"
-        ]
-        && builtins.match "[0-9]+[.][0-9]+[.][0-9]+" host.version != null
-        && builtins.length host.src.fileset == 6;
-      "the flake hands out the module and the packages" =
-        let
-          flake = (import ../../flake.nix).outputs { };
-          packages = flake.overlays.default pkgs { };
-        in
-        flake.nixosModules.default == ../../nixos-module
-        && packages.lkc-guest.pname == "lkc-guest"
-        && packages.lkc-host.pname == "lkc-host";
+        fallback.matchConfig.Name == "en* eth*"
+        && fallback.networkConfig.DHCP == "yes"
+        && made.systemd.network.enable;
+      "an interface is not left alone and set up" =
+        one
+          (evaluate {
+            guest = {
+              enable = true;
+              interfaces = [ "eth0" ];
+              dhcpFallback = [ "eth0" ];
+            };
+          }).failures "dhcpFallback";
     };
 
-  broken =
-    system:
+  # As NixOS writes them, for whoever compares them with the packaged ones.
+  units =
     let
-      all = checks system;
+      standIn = import ./stand-in.nix { };
+      made = standIn.evaluate [ standIn.nixos ../../nixos-module ] {
+        services = {
+          lkc-guest.enable = true;
+          k3s.enable = true;
+        };
+      };
+      unit = parts: unit: parts // {
+        Unit = unit.unitConfig or { } // {
+          Description = unit.description;
+          Before = builtins.concatStringsSep " " unit.before;
+        };
+        Install.WantedBy = builtins.concatStringsSep " " unit.wantedBy;
+      };
+      agent = made.systemd.services.lkc-guest;
+      path = made.systemd.paths.lkc-k3s;
     in
-    map (name: "${system}: ${name}") (builtins.filter (name: !all.${name}) (builtins.attrNames all));
+    {
+      "lkc-guest.service" = unit { Service = agent.serviceConfig; } agent;
+      "lkc-k3s.path" = unit { Path = path.pathConfig; } path;
+      "k3s-lkc.conf".Unit = made.systemd.services.k3s.unitConfig;
+    };
+
 in
 {
   checked = builtins.length (builtins.concatMap (system: builtins.attrNames (checks system)) systems);
-  broken = builtins.concatMap broken systems;
+  broken = builtins.concatMap
+    (system: map (name: "${system}: ${name}") ((import ./stand-in.nix { }).broken (checks system)))
+    systems;
+  inherit units;
 }
