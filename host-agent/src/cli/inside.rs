@@ -11,7 +11,8 @@ use super::Which;
 /// The program runs as the agent does, which is root in a machine of its own. Its exit status is this
 /// command's, 128 and the signal's number if one ended it, 127 if it is not there. It gets a terminal
 /// when both ends of this command are one. Signals are passed on; a second Ctrl-C gives up. Needs no
-/// SSH in the node.
+/// SSH in the node. What the agent's unit is denied there (it is confined: most of `/etc` and the
+/// clock, for instance), the program is denied too; `lkc-host ssh` is not.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
