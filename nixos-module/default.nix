@@ -62,6 +62,7 @@ let
   units = ../guest-agent/systemd;
   readUnit = import ./unit.nix { inherit lib; };
   agentUnit = readUnit (units + "/lkc-guest.service");
+  networkUnit = readUnit (units + "/lkc-guest-network.service");
   pathUnit = readUnit (units + "/lkc-k3s.path");
   k3sDropIn = readUnit (units + "/k3s-lkc.conf");
   words = lib.splitString " ";
@@ -247,6 +248,23 @@ in
           # A switch must not cut the connection that it may be running over.
           restartIfChanged = false;
           serviceConfig = if cfg.k3s.manage then agentWithK3s else agentAlone;
+        };
+        systemd.services.lkc-guest-network = {
+          description = networkUnit.Unit.Description;
+          before = words networkUnit.Unit.Before;
+          wantedBy = words networkUnit.Install.WantedBy;
+          unitConfig = removeAttrs networkUnit.Unit [
+            "Description"
+            "Before"
+          ];
+          restartIfChanged = false;
+          serviceConfig = networkUnit.Service // {
+            ExecStart = utils.escapeSystemdExecArgs [
+              (lib.getExe' cfg.package "lkc-guest")
+              "network"
+              "restore"
+            ];
+          };
         };
         systemd.tmpfiles.rules = builtins.filter (lib.hasPrefix "d ") tmpfiles;
       }

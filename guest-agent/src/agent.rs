@@ -6,33 +6,37 @@ use std::{
     pin::pin,
     process::ExitCode,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use lkc_protocol::{
     identity::PublicKey,
     link::{self, Encrypt, LinkOptions, Locality},
-    message::{ApplyNetwork, NetworkApplied, RungState},
+    message::RungState,
     relay::{self, RelayTarget, StdioError},
     session::Limits,
 };
 use serde_json::json;
 use thiserror::Error;
 use tokio::{
+    runtime::Runtime,
     signal::unix::{SignalKind, signal},
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{Semaphore, mpsc},
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Cli, Command, ConfigError, Keys, OutputFormat, RunArgs},
-    enrolment::{self, Enrolment},
+    config::{Cli, Command, ConfigError, Keys, NetworkCommand, OutputFormat, RunArgs, StateArgs},
+    enrolment::{self, Enrolment, EnrolmentArgs},
     host_link::{self, Guest},
     k3s::{K3sPaths, Runner},
     listen::{Accepted, ListenError, Listener},
-    network::{self, NetworkError},
+    network::{
+        NetworkError,
+        change::{self, Keeper, News, Request},
+    },
     observe::{Observer, ObserverTasks, describe},
     readiness::NetworkState,
     service_manager,
@@ -67,6 +71,9 @@ pub enum AgentError {
         /// Why.
         source: io::Error,
     },
+    /// The network.
+    #[error(transparent)]
+    Network(NetworkError),
     /// Standard input and output are joined with nothing any more.
     #[error(transparent)]
     Relay(#[from] StdioError),
@@ -82,15 +89,10 @@ pub enum AgentError {
 pub fn run(cli: Cli) -> Result<ExitCode, AgentError> {
     match cli.command {
         Command::Run(args) => {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map_err(|source| AgentError::System {
-                    what: "start the runtime",
-                    source,
-                })?;
+            let runtime = runtime()?;
             runtime.block_on(serve(args)).map(|()| ExitCode::SUCCESS)
         }
+        Command::Network(command) => change_network(command).map(|()| ExitCode::SUCCESS),
         Command::Stdio(args) => {
             relay::stdio(&RelayTarget::Unix(args.socket))?;
             Ok(ExitCode::SUCCESS)
@@ -127,6 +129,35 @@ pub fn run(cli: Cli) -> Result<ExitCode, AgentError> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn runtime() -> Result<Runtime, AgentError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| AgentError::System {
+            what: "start the runtime",
+            source,
+        })
+}
+
+fn change_network(command: NetworkCommand) -> Result<(), AgentError> {
+    let runtime = runtime()?;
+    let done = match command {
+        NetworkCommand::Restore(at) => {
+            runtime.block_on(change::restore(&at.state_dir, &at.runtime_dir))
+        }
+        NetworkCommand::Rollback(args) => {
+            let StateArgs {
+                state_dir,
+                runtime_dir,
+            } = args.state;
+            runtime.block_on(change::roll_back(args.id, &state_dir, &runtime_dir))
+        }
+    };
+    // A thread may still wait for a lock that an agent which hangs does not let go.
+    runtime.shutdown_background();
+    done.map_err(AgentError::Network)
 }
 
 const fn printing(source: io::Error) -> AgentError {
@@ -193,14 +224,18 @@ async fn serve(args: RunArgs) -> Result<(), AgentError> {
         guest,
         observer: observer.clone(),
     };
-    agent
-        .tasks
-        .spawn(apply_networks(network_changes, observer, cancel.clone()));
+    let keeping = NetworkTask {
+        requests: network_changes,
+        observer,
+        cancel: cancel.clone(),
+        directories: args.keys.enrolment.clone(),
+        wait_for_host: Duration::from_secs(args.wait_for_host),
+    };
+    agent.tasks.spawn(keeping.run());
     agent.tasks.spawn(report_alive(cancel));
     for listener in listeners {
         agent.listen(listener);
     }
-    service_manager::ready();
     let end = agent.until_stopped(stop_requests, observer_tasks).await;
     tracing::info!("lkc-guest ends");
     end
@@ -360,52 +395,100 @@ impl Gate {
     }
 }
 
-/// A network configuration to apply, and where the result goes.
-pub type NetworkChange = (
-    ApplyNetwork,
-    oneshot::Sender<Result<NetworkApplied, NetworkError>>,
-);
-
-/// Applies one configuration after the other: two at once would read each other's half-done work.
-async fn apply_networks(
-    mut changes: mpsc::Receiver<NetworkChange>,
+/// Changes the network, one change after the other: two at once would read each other's half-done
+/// work.
+struct NetworkTask {
+    requests: mpsc::Receiver<Request>,
     observer: Observer,
     cancel: CancellationToken,
-) {
-    loop {
-        let (wanted, reply) = tokio::select! {
-            () = cancel.cancelled() => return,
-            change = changes.recv() => match change {
-                Some(change) => change,
-                None => return,
-            },
-        };
+    directories: EnrolmentArgs,
+    wait_for_host: Duration,
+}
+
+impl NetworkTask {
+    async fn run(mut self) {
+        let EnrolmentArgs {
+            state_dir,
+            runtime_dir,
+        } = &self.directories;
+        let mut keeper = Keeper::new(state_dir, runtime_dir).await;
+        if let Err(error) = keeper.begin().await {
+            tracing::error!(error = %describe(&error), "the confirmed network is not there");
+        }
+        self.tell(&mut keeper).await;
+        // What is ordered after the agent, k3s above all, finds the addresses that it was told.
+        service_manager::ready();
+        let mut fallback = pin!(tokio::time::sleep(self.wait_for_host));
+        let mut waits = keeper.is_untouched();
+        loop {
+            let due = keeper.patience();
+            let elapsed = async {
+                match due {
+                    Some(left) => tokio::time::sleep(left).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.cancel.cancelled() => return,
+                request = self.requests.recv() => match request {
+                    Some(request) => self.handle(&mut keeper, request).await,
+                    None => return,
+                },
+                () = elapsed => keeper.tick().await,
+                () = &mut fallback, if waits => {
+                    waits = false;
+                    if keeper.is_untouched() {
+                        self.fall_back(&mut keeper).await;
+                    }
+                }
+            }
+            self.tell(&mut keeper).await;
+        }
+    }
+
+    async fn handle(&self, keeper: &mut Keeper, request: Request) {
+        let changes = matches!(&request, Request::Apply(..))
+            || matches!(&request, Request::Try(wanted, _) if !wanted.plan_only);
         // A host that comes back asks for what is there already; the ladder need not tremble.
-        if !network_stands(&observer) {
-            observer.handle_network(NetworkState::Applying).await;
+        if changes && !network_stands(&self.observer) {
+            self.observer.handle_network(NetworkState::Applying).await;
         }
-        let start = Instant::now();
-        let result = network::apply(&wanted).await;
-        match &result {
-            Ok(applied) => {
-                tracing::info!(applied.changed, applied.summary, elapsed = ?start.elapsed(), "network applied");
-                observer
-                    .handle_network(NetworkState::Applied {
-                        summary: applied.summary.clone(),
-                    })
-                    .await;
+        keeper.handle(request).await;
+    }
+
+    async fn tell(&self, keeper: &mut Keeper) {
+        for news in keeper.take_news() {
+            let state = match news {
+                News::Applied(summary) => {
+                    tracing::info!(summary, "network applied");
+                    NetworkState::Applied { summary }
+                }
+                News::Failed(error) => {
+                    tracing::error!(error, "network not applied");
+                    NetworkState::Failed { error }
+                }
+            };
+            self.observer.handle_network(state).await;
+        }
+    }
+
+    async fn fall_back(&self, keeper: &mut Keeper) {
+        let seconds = self.wait_for_host.as_secs();
+        match keeper.fall_back().await {
+            Ok(true) => {
+                let text = format!(
+                    "no host has configured the network within {seconds} s: asking for leases by DHCP until one does"
+                );
+                tracing::warn!("{text}");
+                service_manager::status(&text);
+                let state = NetworkState::Fallback { detail: text };
+                self.observer.handle_network(state).await;
             }
+            Ok(false) => tracing::info!("no host has configured the network yet"),
             Err(error) => {
-                tracing::error!(%error, "network not applied");
-                observer
-                    .handle_network(NetworkState::Failed {
-                        error: error.to_string(),
-                    })
-                    .await;
+                tracing::error!(error = %describe(&error), "no leases are asked for");
             }
         }
-        // The host may have gone away meanwhile; the ladder has the result.
-        let _ = reply.send(result);
     }
 }
 

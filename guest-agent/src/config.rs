@@ -19,7 +19,9 @@ use lkc_protocol::{
 };
 use thiserror::Error;
 
-use crate::{enrolment::EnrolmentArgs, k3s::unit::Unit, listen::ListenAddress};
+use crate::{
+    enrolment::EnrolmentArgs, k3s::unit::Unit, listen::ListenAddress, network::change::ChangeId,
+};
 
 /// Largest identity or key file in bytes; an honest one has some hundred.
 const MAX_KEY_FILE: u64 = 64 * 1024;
@@ -56,6 +58,42 @@ pub enum Command {
     Relay(RelayArgs),
     /// Print a token that lets one more host in, once: `lkc-host adopt CLUSTER` asks for it
     Token(TokenArgs),
+    /// Parts of changing the network that do not need the agent
+    #[command(subcommand)]
+    Network(NetworkCommand),
+}
+
+/// What `lkc-guest network` can do.
+#[derive(Debug, Subcommand)]
+pub enum NetworkCommand {
+    /// Set up for this boot what a host has confirmed: a unit runs it before systemd-networkd starts
+    Restore(StateArgs),
+    /// Take a change back that nobody has confirmed: a timer runs it
+    Rollback(RollbackArgs),
+}
+
+/// Where the network's files are.
+#[derive(Debug, Clone, Args)]
+pub struct StateArgs {
+    /// What outlives a boot
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/lkc", hide = true)]
+    pub state_dir: PathBuf,
+
+    /// What does not
+    #[arg(long, value_name = "DIR", default_value = "/run/lkc", hide = true)]
+    pub runtime_dir: PathBuf,
+}
+
+/// Arguments of `network rollback`.
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// The change
+    #[arg(value_name = "ID")]
+    pub id: ChangeId,
+
+    /// Where its files are
+    #[command(flatten)]
+    pub state: StateArgs,
 }
 
 /// Arguments of `run`.
@@ -80,6 +118,10 @@ pub struct RunArgs {
     /// The unit of systemd that runs k3s when the agent does not
     #[arg(long, value_name = "NAME", default_value = "k3s.service")]
     pub k3s_unit: Unit,
+
+    /// How long a guest whose network nobody has configured waits for a host before it asks for leases by DHCP
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub wait_for_host: u64,
 
     /// Where to log beside standard error [default: /var/log/lkc-guest.log, nowhere under systemd]
     #[arg(long, value_name = "FILE")]

@@ -13,9 +13,10 @@ use lkc_protocol::{
     handover::Giver,
     link::{Driver, Incoming, IncomingRequest, Link, LinkEnd, Stream, StreamError},
     message::{
-        AnyRequest, ApplyNetwork, ConfigureK3s, Dial, DialNetwork, Dialled, Exec, HandOver, Info,
-        InfoAnswer, Kubeconfig, KubeconfigAnswer, LogSource, Logs, LogsAnswer, Shutdown,
-        ShutdownAnswer, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
+        AnyRequest, ApplyNetwork, ConfigureK3s, ConfirmNetwork, Dial, DialNetwork, Dialled, Exec,
+        HandOver, Info, InfoAnswer, Kubeconfig, KubeconfigAnswer, LogSource, Logs, LogsAnswer,
+        NetworkConfirmed, NetworkRolledBack, NetworkStatus, RollBackNetwork, Shutdown,
+        ShutdownAnswer, TryNetwork, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
     },
     relay::{Counters, relay},
 };
@@ -27,9 +28,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agent::NetworkChange,
     dial::{self, Block, Policy},
-    exec, logs, network,
+    exec, logs,
+    network::{
+        self,
+        change::{BootTime, ChangeId, Refused, Request as NetworkRequest, TrialError},
+    },
     observe::{ConfigureError, Observer, describe},
     readiness::difference,
     reverse::{self, Listeners},
@@ -46,11 +50,12 @@ const MAX_PROGRAMS: usize = 64;
 #[derive(Clone)]
 pub struct Guest {
     observer: Observer,
-    network: mpsc::Sender<NetworkChange>,
+    network: mpsc::Sender<NetworkRequest>,
     stop: mpsc::Sender<Duration>,
     agent_log: Option<PathBuf>,
     cluster_ranges: Arc<Mutex<Vec<Block>>>,
     programs: Arc<Semaphore>,
+    link_since: BootTime,
     giver: Option<Arc<Giver>>,
 }
 
@@ -60,7 +65,7 @@ impl Guest {
     #[must_use]
     pub fn new(
         observer: Observer,
-        network: mpsc::Sender<NetworkChange>,
+        network: mpsc::Sender<NetworkRequest>,
         stop: mpsc::Sender<Duration>,
         agent_log: Option<PathBuf>,
     ) -> Self {
@@ -72,6 +77,7 @@ impl Guest {
             agent_log,
             cluster_ranges,
             programs: Arc::new(Semaphore::new(MAX_PROGRAMS)),
+            link_since: BootTime::default(),
             giver: None,
         }
     }
@@ -81,6 +87,7 @@ impl Guest {
     pub fn of_link(self, giver: Option<Giver>) -> Self {
         Self {
             giver: giver.map(Arc::new),
+            link_since: BootTime::now(),
             ..self
         }
     }
@@ -146,6 +153,12 @@ async fn handle(request: IncomingRequest, guest: Guest, listeners: Listeners) {
         AnyRequest::Info(_) => answer_info(request).await,
         AnyRequest::Watch(_) => watch(request.accept::<Watch>(&WatchAnswer {}), &guest).await,
         AnyRequest::ApplyNetwork(wanted) => apply_network(request, wanted, &guest).await,
+        AnyRequest::TryNetwork(wanted) => try_network(request, wanted, &guest).await,
+        AnyRequest::ConfirmNetwork(wanted) => confirm_network(request, wanted, &guest).await,
+        AnyRequest::RollBackNetwork(wanted) => {
+            roll_back_network(request, ChangeId(wanted.id), &guest).await;
+        }
+        AnyRequest::NetworkStatus(_) => network_status(request, &guest).await,
         AnyRequest::ConfigureK3s(wanted) => configure_k3s(request, &wanted, &guest).await,
         AnyRequest::Kubeconfig(_) => {
             kubeconfig(request.accept::<Kubeconfig>(&KubeconfigAnswer {}), &guest).await;
@@ -241,14 +254,73 @@ async fn watch(mut stream: Stream, guest: &Guest) {
 
 async fn apply_network(request: IncomingRequest, wanted: ApplyNetwork, guest: &Guest) {
     let (reply, result) = oneshot::channel();
-    let sent = guest.network.send((wanted, reply)).await.is_ok();
-    match (sent, result.await) {
-        (true, Ok(Ok(applied))) => request.answer::<ApplyNetwork>(&applied),
-        (true, Ok(Err(error))) => {
+    match ask_network(guest, NetworkRequest::Apply(wanted, reply), result).await {
+        Some(Ok(applied)) => request.answer::<ApplyNetwork>(&applied),
+        Some(Err(error)) => {
             request.refuse(&Refusal::new(RefusalCode::Failed, describe(&error)));
         }
-        _ => request.refuse(&Refusal::new(RefusalCode::Busy, "the agent is ending")),
+        None => refuse_ending(request),
     }
+}
+
+async fn try_network(request: IncomingRequest, wanted: TryNetwork, guest: &Guest) {
+    let (reply, result) = oneshot::channel();
+    match ask_network(guest, NetworkRequest::Try(wanted, reply), result).await {
+        Some(Ok(tried)) => request.answer::<TryNetwork>(&tried),
+        Some(Err(error)) => refuse_trial(request, &error),
+        None => refuse_ending(request),
+    }
+}
+
+async fn confirm_network(request: IncomingRequest, wanted: ConfirmNetwork, guest: &Guest) {
+    let (reply, result) = oneshot::channel();
+    let asked = NetworkRequest::Confirm(wanted, guest.link_since, reply);
+    match ask_network(guest, asked, result).await {
+        Some(Ok(())) => request.answer::<ConfirmNetwork>(&NetworkConfirmed {}),
+        Some(Err(error)) => refuse_trial(request, &error),
+        None => refuse_ending(request),
+    }
+}
+
+async fn roll_back_network(request: IncomingRequest, id: ChangeId, guest: &Guest) {
+    let (reply, result) = oneshot::channel();
+    match ask_network(guest, NetworkRequest::RollBack(id, reply), result).await {
+        Some(Ok(())) => request.answer::<RollBackNetwork>(&NetworkRolledBack {}),
+        Some(Err(error)) => refuse_trial(request, &error),
+        None => refuse_ending(request),
+    }
+}
+
+async fn network_status(request: IncomingRequest, guest: &Guest) {
+    let (reply, result) = oneshot::channel();
+    match ask_network(guest, NetworkRequest::Status(reply), result).await {
+        Some(status) => request.answer::<NetworkStatus>(&status),
+        None => refuse_ending(request),
+    }
+}
+
+/// None when the agent is ending.
+async fn ask_network<T>(
+    guest: &Guest,
+    asked: NetworkRequest,
+    result: oneshot::Receiver<T>,
+) -> Option<T> {
+    guest.network.send(asked).await.ok()?;
+    result.await.ok()
+}
+
+fn refuse_trial(request: IncomingRequest, error: &TrialError) {
+    let code = match error {
+        TrialError::Refused(Refused::Busy { .. }) => RefusalCode::Busy,
+        TrialError::Refused(Refused::OldLink | Refused::NotProven) => RefusalCode::Denied,
+        TrialError::Refused(_) | TrialError::Deadline(_) => RefusalCode::Invalid,
+        TrialError::Network(_) | TrialError::TakenBack { .. } => RefusalCode::Failed,
+    };
+    request.refuse(&Refusal::new(code, describe(error)));
+}
+
+fn refuse_ending(request: IncomingRequest) {
+    request.refuse(&Refusal::new(RefusalCode::Busy, "the agent is ending"));
 }
 
 async fn configure_k3s(request: IncomingRequest, wanted: &ConfigureK3s, guest: &Guest) {

@@ -66,7 +66,11 @@ pub fn main() -> ExitCode {
 fn log_to(cli: &Cli) {
     let path = match &cli.command {
         Command::Run(args) => args.log_path(),
-        Command::Identity(_) | Command::Token(_) | Command::Stdio(_) | Command::Relay(_) => None,
+        Command::Identity(_)
+        | Command::Token(_)
+        | Command::Stdio(_)
+        | Command::Relay(_)
+        | Command::Network(_) => None,
     };
     let file = path.and_then(|path| {
         // The rotation is a courtesy; the log goes on without it.

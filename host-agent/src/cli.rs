@@ -6,6 +6,7 @@ mod forward_command;
 mod inside;
 mod kubectl;
 mod machine;
+mod network;
 mod reach;
 mod snapshot;
 
@@ -25,6 +26,9 @@ pub use forward_command::{ClusterOrForward, Forward, ForwardCommand};
 pub use inside::{Exec, Ssh};
 pub use kubectl::shield as shield_kubectl;
 pub use machine::MachineArgs;
+pub use network::{
+    Network, NetworkApply, NetworkChange, NetworkCommand, NetworkSource, NetworkWhich, Probe,
+};
 pub use reach::{Adopt, Doctor, Identity, Relay};
 pub use snapshot::{SnapshotArgs, SnapshotCommand, SnapshotName};
 
@@ -127,6 +131,7 @@ pub enum Command {
     Kubeconfig(Kubeconfig),
     Kubectl(Kubectl),
     Forward(Forward),
+    Network(Network),
     Snapshot(SnapshotArgs),
     Logs(Logs),
     Exec(Exec),

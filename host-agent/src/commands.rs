@@ -17,6 +17,7 @@ mod image;
 mod kubeconfig;
 mod kubectl;
 mod logs;
+mod network;
 mod own_kubeconfig;
 mod program;
 mod relay;
@@ -127,6 +128,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<End, CommandError> {
         Command::Kubeconfig(args) => kubeconfig::run(context, args).await,
         Command::Kubectl(args) => kubectl::run(context, args).await,
         Command::Forward(args) => forward::run(context, args).await,
+        Command::Network(args) => network::run(context, args).await,
         Command::Snapshot(args) => snapshot::run(context, args).await,
         Command::Logs(args) => logs::run(context, args).await,
         Command::Exec(args) => exec::run(context, args).await,

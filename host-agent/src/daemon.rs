@@ -27,6 +27,7 @@ mod reverse;
 mod shell;
 pub mod state;
 mod threads;
+mod visit;
 
 use std::{
     fs::File,
@@ -43,6 +44,7 @@ pub use adopt::adopt;
 pub use examine::{CarrierCheck, Stage, examine};
 pub use guest_link::{ActiveLink, LinkSlot};
 pub use handle::{Handle, Views};
+pub use visit::Visit;
 
 use crate::{
     config::ClusterName,

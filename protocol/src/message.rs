@@ -24,7 +24,11 @@ pub use kubernetes::{
     Cni, ConfigureK3s, K3sConfigured, K3sRole, Kubeconfig, KubeconfigAnswer, KubeconfigValues,
     ObjectStatus, WatchObject, WatchObjectAnswer,
 };
-pub use network::{ApplyNetwork, InterfaceConfig, NetworkApplied, RouteConfig};
+pub use network::{
+    ApplyNetwork, ConfirmNetwork, InterfaceConfig, NetworkApplied, NetworkConfirmed, NetworkMeans,
+    NetworkPhase, NetworkRolledBack, NetworkStatus, NetworkStatusAnswer, NetworkTried,
+    RollBackNetwork, RouteConfig, TryNetwork,
+};
 pub use readiness::{
     Change, K3sSummary, Rung, RungState, RungStatus, Snapshot, Watch, WatchAnswer,
 };
@@ -108,11 +112,15 @@ registry! {
         13 Logs         -> 14 LogsAnswer;
         15 Shutdown     -> 16 ShutdownAnswer;
         17 WatchObject  -> 18 WatchObjectAnswer;
+        19 ConfirmNetwork -> 20 NetworkConfirmed;
         21 Listen       -> 22 Listening;
         23 Arrive       -> 24 Arrived;
         25 HandOver     -> 26 HandedOver;
         27 Enrol        -> 28 Enrolled;
         29 Exec         -> 30 Executing;
+        31 TryNetwork   -> 32 NetworkTried;
+        33 RollBackNetwork -> 34 NetworkRolledBack;
+        35 NetworkStatus -> 36 NetworkStatusAnswer;
     }
     stream_messages {
         128 Snapshot;

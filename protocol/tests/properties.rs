@@ -12,13 +12,15 @@ use lkc_protocol::{
     hello::{Hello, Role},
     identity::Identity,
     message::{
-        AnyRequest, ApplyNetwork, Arrive, Arrived, Change, Cni, ConfigureK3s, Dial, DialNetwork,
-        Dialled, Enrol, Enrolled, Exec, Executing, HandOver, HandedOver, Info, InfoAnswer,
-        InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig,
+        AnyRequest, ApplyNetwork, Arrive, Arrived, Change, Cni, ConfigureK3s, ConfirmNetwork, Dial,
+        DialNetwork, Dialled, Enrol, Enrolled, Exec, Executing, HandOver, HandedOver, Info,
+        InfoAnswer, InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig,
         KubeconfigAnswer, KubeconfigValues, Listen, Listening, LogLine, LogSource, Logs,
-        LogsAnswer, NetworkApplied, ObjectStatus, REGISTRY, RouteConfig, Rung, RungState,
-        RungStatus, Shutdown, ShutdownAnswer, Snapshot, TerminalSize, Watch, WatchAnswer,
-        WatchObject, WatchObjectAnswer,
+        LogsAnswer, NetworkApplied, NetworkConfirmed, NetworkMeans, NetworkPhase,
+        NetworkRolledBack, NetworkStatus, NetworkStatusAnswer, NetworkTried, ObjectStatus,
+        REGISTRY, RollBackNetwork, RouteConfig, Rung, RungState, RungStatus, Shutdown,
+        ShutdownAnswer, Snapshot, TerminalSize, TryNetwork, Watch, WatchAnswer, WatchObject,
+        WatchObjectAnswer,
     },
     preface::{self, PrefaceFinder},
     session::{Event, Limits, Session, Transmit},
@@ -100,6 +102,14 @@ macro_rules! for_every_message {
             Enrolled { proof }
             Exec { arguments, environment, directory, terminal }
             Executing {}
+            TryNetwork { id, deadline_ms, probe, plan_only, network }
+            NetworkTried { pending, left_ms, summary, steps, probes }
+            ConfirmNetwork { id, proof }
+            NetworkConfirmed {}
+            RollBackNetwork { id }
+            NetworkRolledBack {}
+            NetworkStatus {}
+            NetworkStatusAnswer { means, phase, id, left_ms, detail, probes, confirmed }
             Snapshot { sequence, rungs, k3s }
             Change { sequence, rungs, k3s }
             KubeconfigValues {
@@ -144,8 +154,17 @@ macro_rules! functions_over_messages {
 
 for_every_message!(made_structs);
 for_every_message!(functions_over_messages);
-made_numbers!(u16, u32, u64);
-made_enums!(Rung, RungState, K3sRole, Cni, DialNetwork, LogSource);
+made_numbers!(u8, u16, u32, u64);
+made_enums!(
+    Rung,
+    RungState,
+    K3sRole,
+    Cni,
+    DialNetwork,
+    LogSource,
+    NetworkMeans,
+    NetworkPhase
+);
 made_structs! {
     InterfaceInfo { name, mac, up, mtu, addresses }
     InterfaceConfig {

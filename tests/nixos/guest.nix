@@ -78,6 +78,13 @@ let
       "the unit is watched and always restarted" =
         service.WatchdogSec == "30" && service.Restart == "always" && unit.unitConfig.StartLimitIntervalSec == "0";
       "k3s starts after the agent is ready" = unit.before == [ "k3s.service" ];
+      "a confirmed network is there before systemd-networkd is" =
+        let
+          restore = plain.systemd.services.lkc-guest-network;
+        in
+        builtins.elem "systemd-networkd.service" restore.before
+        && lib.hasInfix "lkc-guest-network.service" unit.unitConfig.After
+        && restore.serviceConfig.ExecStart == ''"${program}" "network" "restore"'';
       "it starts at boot" = unit.wantedBy == [ "multi-user.target" ];
       "keys come from the machine's credentials" =
         service.ImportCredential == "lkc.*" && !(service ? LoadCredential);
@@ -208,10 +215,12 @@ let
         Install.WantedBy = builtins.concatStringsSep " " unit.wantedBy;
       };
       agent = made.systemd.services.lkc-guest;
+      network = made.systemd.services.lkc-guest-network;
       path = made.systemd.paths.lkc-k3s;
     in
     {
       "lkc-guest.service" = unit { Service = agent.serviceConfig; } agent;
+      "lkc-guest-network.service" = unit { Service = network.serviceConfig; } network;
       "lkc-k3s.path" = unit { Path = path.pathConfig; } path;
       "k3s-lkc.conf".Unit = made.systemd.services.k3s.unitConfig;
     };

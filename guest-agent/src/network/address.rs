@@ -4,8 +4,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A 48-bit hardware address.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct MacAddr([u8; 6]);
 
 impl MacAddr {
@@ -47,6 +50,20 @@ impl FromStr for MacAddr {
             None => Ok(Self(bytes)),
             Some(_) => Err(MacError),
         }
+    }
+}
+
+impl TryFrom<String> for MacAddr {
+    type Error = MacError;
+
+    fn try_from(text: String) -> Result<Self, MacError> {
+        text.parse()
+    }
+}
+
+impl From<MacAddr> for String {
+    fn from(mac: MacAddr) -> Self {
+        mac.to_string()
     }
 }
 
@@ -105,7 +122,8 @@ impl Family {
 
 /// An IP address and the length of its network's prefix. The bits behind the prefix may be set: it
 /// is both a host in its network (`192.100.0.10/24`) and, with them clear, a destination.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Cidr {
     ip: IpAddr,
     prefix: u8,
@@ -218,6 +236,20 @@ impl FromStr for Cidr {
             .flatten()
             .and_then(|prefix| Self::new(ip, prefix))
             .ok_or(CidrError::Prefix { longest })
+    }
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = CidrError;
+
+    fn try_from(text: String) -> Result<Self, CidrError> {
+        text.parse()
+    }
+}
+
+impl From<Cidr> for String {
+    fn from(cidr: Cidr) -> Self {
+        cidr.to_string()
     }
 }
 

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use lkc_protocol::message::{ApplyNetwork, InterfaceConfig};
+use serde::{Deserialize, Serialize};
 
 use super::address::{Cidr, MacAddr};
 use super::name::{Glob, HostName, InterfaceName, check_domain};
@@ -52,6 +53,10 @@ pub struct Interface {
     pub dhcp4: bool,
     /// Whether DHCP for IPv6 is wanted.
     pub dhcp6: bool,
+    /// Whether routes that DHCP and router advertisements offer are used.
+    pub dhcp_use_routes: bool,
+    /// Whether DNS servers that they offer are used.
+    pub dhcp_use_dns: bool,
     /// Static addresses.
     pub addresses: Vec<Cidr>,
     /// Static routes.
@@ -96,7 +101,7 @@ impl fmt::Display for Matcher {
 }
 
 /// A route as the kernel keys it: one per destination and metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Route {
     /// Destination; no bits behind the prefix.
     pub to: Cidr,
@@ -161,6 +166,8 @@ fn parse_interface(wire: &InterfaceConfig) -> Result<Interface, Problem> {
         id,
         dhcp4: wire.dhcp4,
         dhcp6: wire.dhcp6,
+        dhcp_use_routes: wire.dhcp_use_routes,
+        dhcp_use_dns: wire.dhcp_use_dns,
         nameservers: nameservers(&wire.nameservers)?,
         search: wire.search.clone(),
         mtu: wire.mtu,

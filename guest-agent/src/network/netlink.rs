@@ -18,11 +18,14 @@ use super::plan::Action;
 mod change;
 mod driver;
 mod events;
+mod neighbour;
 mod read;
 mod write;
 
-pub use change::{ChangeError, RevertError};
-pub(super) use change::{Changed, change};
+pub use change::ChangeError;
+pub(super) use change::{carry_out, listed, unsettled};
+pub(super) use events::Events;
+pub(super) use neighbour::answers;
 
 /// How long the kernel may take for one answer; it usually takes less than a millisecond.
 const ANSWER: Duration = Duration::from_secs(5);

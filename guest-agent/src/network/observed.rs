@@ -1,10 +1,12 @@
 //! The network as the kernel has it, reduced to what a plan looks at.
 
+use serde::{Deserialize, Serialize};
+
 use super::address::{Cidr, MacAddr};
 use super::config::Route;
 
 /// All links and the host name at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ObservedNetwork {
     /// The kernel's host name.
     pub hostname: String,
@@ -20,7 +22,7 @@ impl ObservedNetwork {
 }
 
 /// A link.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ObservedLink {
     /// The kernel's index; stays when the name changes.
     pub index: u32,
@@ -47,7 +49,7 @@ pub struct ObservedLink {
 }
 
 /// An address of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ObservedAddress {
     /// The address.
     pub address: Cidr,
@@ -62,7 +64,7 @@ pub struct ObservedAddress {
 }
 
 /// Whether an address can be used; IPv6 addresses are checked for duplicates first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Readiness {
     /// Yes.
     Ready,
@@ -73,7 +75,7 @@ pub enum Readiness {
 }
 
 /// A route of a link and who made it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KernelRoute {
     /// The route.
     pub route: Route,
@@ -100,7 +102,7 @@ impl KernelRoute {
 }
 
 /// Who made a route (the kernel calls it the protocol).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Origin {
     /// The kernel, for an address.
     Kernel,

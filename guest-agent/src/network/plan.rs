@@ -21,6 +21,7 @@ mod unsupported;
 
 pub use action::{Action, LinkRef};
 pub use error::PlanError;
+pub(super) use matching::those_there;
 pub use restore::restore;
 pub use unsupported::Unsupported;
 
@@ -37,13 +38,27 @@ pub struct Plan {
     pub links: Vec<u32>,
 }
 
+/// Who carries a plan out, which decides what can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Means {
+    /// This program, over rtnetlink.
+    Netlink,
+    /// systemd-networkd, which has DHCP clients and tells systemd-resolved.
+    Networkd,
+}
+
 /// Plans the way from `network` to `config`.
 ///
 /// # Errors
 /// The configuration does not fit the links that exist. Nothing has been changed.
-pub fn plan(config: &NetworkConfig, network: &ObservedNetwork) -> Result<Plan, PlanError> {
+pub fn plan(
+    config: &NetworkConfig,
+    network: &ObservedNetwork,
+    means: Means,
+) -> Result<Plan, PlanError> {
     for interface in &config.interfaces {
-        if !interface.is_static() && interface.addresses.is_empty() {
+        let alone = means == Means::Netlink && !interface.is_static();
+        if alone && interface.addresses.is_empty() {
             return Err(PlanError::NeedsNetworkd {
                 interface: interface.id.clone(),
             });
@@ -54,7 +69,7 @@ pub fn plan(config: &NetworkConfig, network: &ObservedNetwork) -> Result<Plan, P
         .interfaces
         .iter()
         .zip(&links)
-        .map(|(interface, link)| Target::asked(interface, link))
+        .map(|(interface, link)| Target::asked(interface, link, means))
         .collect();
     check_mtus(&config.interfaces, &targets)?;
     check_routes(&config.interfaces, &targets, network)?;
@@ -69,7 +84,10 @@ pub fn plan(config: &NetworkConfig, network: &ObservedNetwork) -> Result<Plan, P
     }
     Ok(Plan {
         actions,
-        unsupported: unsupported::of(config),
+        unsupported: match means {
+            Means::Netlink => unsupported::of(config),
+            Means::Networkd => Vec::new(),
+        },
         links: links.iter().map(|link| link.index).collect(),
     })
 }

@@ -29,6 +29,11 @@ pub enum NetworkState {
         /// `192.100.0.10/24 on eth0`.
         summary: String,
     },
+    /// No host has come; leases are asked for meanwhile.
+    Fallback {
+        /// For people.
+        detail: String,
+    },
     /// Not applied; what was there before is in force.
     Failed {
         /// Why.

@@ -41,6 +41,7 @@ fn network(state: Option<&NetworkState>) -> RungStatus {
         None => (RungState::Progressing, "waiting for a configuration"),
         Some(NetworkState::Applying) => (RungState::Progressing, "applying"),
         Some(NetworkState::Applied { summary }) => (RungState::Ready, summary.as_str()),
+        Some(NetworkState::Fallback { detail }) => (RungState::Progressing, detail.as_str()),
         Some(NetworkState::Failed { error }) => (RungState::Failed, error.as_str()),
     };
     status(Rung::Network, state, detail)

@@ -14,10 +14,7 @@ use crate::{
 
 pub(super) async fn run(context: &Context<'_>, args: &Doctor) -> Result<End, CommandError> {
     let cluster = context.cluster(args.which.cluster.as_ref())?;
-    let (routes, driver) = match running(context, &cluster).await? {
-        Some(found) => found,
-        None => configured(context, &cluster)?,
-    };
+    let (routes, driver) = ways(context, &cluster).await?;
     let ours = driver != Driver::Existing;
     let checks = daemon::examine(&context.paths, &cluster, &routes, ours).await?;
     let output = context.output;
@@ -30,7 +27,18 @@ pub(super) async fn run(context: &Context<'_>, args: &Doctor) -> Result<End, Com
 }
 
 /// Carriers, and who made the machine.
-type Way = (Vec<Route>, Driver);
+pub(super) type Way = (Vec<Route>, Driver);
+
+/// The carriers of a cluster, running or not.
+pub(super) async fn ways(
+    context: &Context<'_>,
+    cluster: &ClusterName,
+) -> Result<Way, CommandError> {
+    match running(context, cluster).await? {
+        Some(found) => Ok(found),
+        None => configured(context, cluster),
+    }
+}
 
 /// The carriers of a machine that runs, as its driver says; none of others.
 async fn running(

@@ -5,22 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lkc_protocol::{
-    handshake::Step,
-    link::{self, Encrypt, LinkOptions},
-    session::Limits,
-};
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::{guest_link::failure, provision};
-use crate::{
-    carrier::{ConnectFailure, Route},
-    config::ClusterName,
-    control::Failure,
-    error::Kind,
-    paths::Paths,
-};
+use super::{guest_link::Credentials, provision, visit::Visit};
+use crate::{carrier::Route, config::ClusterName, control::Failure, error::Kind, paths::Paths};
 
 /// Longest time for one carrier: each step of the handshake has a shorter one.
 const DEADLINE: Duration = Duration::from_secs(12);
@@ -127,39 +116,14 @@ pub async fn examine(
 async fn connect(
     route: &Route,
     cluster: &ClusterName,
-    credentials: &super::guest_link::Credentials,
+    credentials: &Credentials,
     ours: bool,
 ) -> Result<(String, bool), (Stage, Failure)> {
-    let connected = route.connect().await.map_err(|error| {
-        let stage = match error.source {
-            ConnectFailure::Resolve { .. } => Stage::Resolve,
-            _ => Stage::Connect,
-        };
-        (stage, failure::of_examined(&error))
-    })?;
-    let options = LinkOptions {
-        identity: credentials.identity.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        node: cluster.to_string(),
-        boot_id: credentials.boot_id,
-        encrypt: Encrypt::Auto,
-        locality: connected.locality,
-        limits: Limits::default(),
-    };
-    let (link, incoming, driver) = link::connect(connected.stream, credentials.guest, &options)
-        .await
-        .map_err(|error| {
-            let stage = match error.step() {
-                Step::Preface => Stage::Preface,
-                Step::Tls => Stage::Tls,
-                Step::Hello | Step::Established => Stage::Hello,
-            };
-            (stage, failure::of_connect(&error, cluster, ours))
-        })?;
-    let found = (link.peer().version.clone(), link.is_encrypted());
-    drop(incoming);
-    link.close();
-    // A guest that does not take its leave was there all the same.
-    let _ = timeout(Duration::from_secs(1), driver.run()).await;
+    let visit = Visit::over(route, cluster, credentials, ours).await?;
+    let found = (
+        visit.link().peer().version.clone(),
+        visit.link().is_encrypted(),
+    );
+    visit.end().await;
     Ok(found)
 }

@@ -80,6 +80,8 @@ fn registry_numbers_are_unique_and_stay_in_their_ranges() {
     16 ShutdownAnswer
     17 WatchObject
     18 WatchObjectAnswer
+    19 ConfirmNetwork
+    20 NetworkConfirmed
     21 Listen
     22 Listening
     23 Arrive
@@ -90,6 +92,12 @@ fn registry_numbers_are_unique_and_stay_in_their_ranges() {
     28 Enrolled
     29 Exec
     30 Executing
+    31 TryNetwork
+    32 NetworkTried
+    33 RollBackNetwork
+    34 NetworkRolledBack
+    35 NetworkStatus
+    36 NetworkStatusAnswer
     128 Snapshot
     129 Change
     130 KubeconfigValues

@@ -98,6 +98,21 @@ mirrors! {
             terminal: Option<TerminalSize>
         }
         Executing {}
+        TryNetwork {
+            id: [u8; 16], deadline_ms: u32, probe: bool, plan_only: bool, network: ApplyNetwork
+        }
+        NetworkTried {
+            pending: bool, left_ms: u32, summary: String, steps: Vec<String>, probes: Vec<String>
+        }
+        ConfirmNetwork { id: [u8; 16], proof: Vec<u8> }
+        NetworkConfirmed {}
+        RollBackNetwork { id: [u8; 16] }
+        NetworkRolledBack {}
+        NetworkStatus {}
+        NetworkStatusAnswer {
+            means: NetworkMeans, phase: NetworkPhase, id: Option<[u8; 16]>, left_ms: u32,
+            detail: String, probes: Vec<String>, confirmed: Option<ApplyNetwork>
+        }
         Snapshot { sequence: u64, rungs: Vec<RungStatus>, k3s: K3sSummary }
         Change { sequence: u64, rungs: Vec<RungStatus>, k3s: Option<K3sSummary> }
         KubeconfigValues {
@@ -131,6 +146,11 @@ mirrors! {
         Cni { Default = 1, None = 2 }
         DialNetwork { Tcp = 1, Udp = 2 }
         LogSource { Agent = 1, K3s = 2 }
+        NetworkMeans { Netlink = 1, Networkd = 2 }
+        NetworkPhase {
+            Idle = 1, Applying = 2, Pending = 3, Committed = 4, RollingBack = 5, RolledBack = 6,
+            HalfRolledBack = 7
+        }
     }
 }
 

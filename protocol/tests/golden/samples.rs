@@ -9,6 +9,8 @@ use lkc_protocol::message::{
     TerminalSize, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
 };
 
+mod trial;
+
 /// Takes every sample: a name, what it is, the value. One function over all types, so that each
 /// test decides what to do with a value whose type it does not name.
 pub(crate) trait Take {
@@ -21,6 +23,7 @@ pub(crate) fn each(to: &mut impl Take) {
     info(to);
     readiness(to);
     network(to);
+    trial::each(to);
     k3s(to);
     kubeconfig(to);
     streams(to);

@@ -8,7 +8,7 @@ use lkc_guest::network::{
     address::{Cidr, MacAddr},
     config::{NetworkConfig, Route},
     observed::{KernelRoute, ObservedAddress, ObservedLink, ObservedNetwork, Origin, Readiness},
-    plan::{Action, plan, restore},
+    plan::{Action, Means, plan, restore},
 };
 use lkc_protocol::{
     codec,
@@ -33,7 +33,7 @@ pub fn check(input: &[u8]) {
 }
 
 fn check_plan(config: &NetworkConfig, network: &ObservedNetwork) {
-    let planned = match plan(config, network) {
+    let planned = match plan(config, network, Means::Netlink) {
         Ok(planned) => planned,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };

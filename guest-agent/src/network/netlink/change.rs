@@ -1,28 +1,20 @@
 //! From one verified state to the next, or back.
 
-use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::NetworkError;
 use super::super::address::Cidr;
 use super::super::config::NetworkConfig;
+use super::super::networkd::{BusError, FileError};
 use super::super::observed::{ObservedNetwork, Readiness};
-use super::super::plan::{Action, Plan, PlanError, plan, restore};
+use super::super::plan::{Action, Means, Plan, PlanError, plan};
 use super::events::Events;
 use super::{Netlink, NetlinkError};
 
 /// How long the kernel may take until all is as asked; looking for duplicates of an IPv6 address
 /// takes one to two seconds of it.
 const SETTLE: Duration = Duration::from_secs(10);
-
-/// The network is as asked.
-#[derive(Debug)]
-pub(in super::super) struct Changed {
-    pub(in super::super) plan: Plan,
-    pub(in super::super) network: ObservedNetwork,
-}
 
 /// Why the network did not become as asked.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +39,40 @@ pub enum ChangeError {
         /// What.
         left: String,
     },
+    /// systemd-networkd could not be asked.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// A file for systemd-networkd.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// systemd-networkd has given a link up.
+    #[error(
+        "systemd-networkd could not configure {link}: `journalctl -u systemd-networkd` says why"
+    )]
+    Failed {
+        /// Name of the link.
+        link: String,
+    },
+    /// Nobody has given an address.
+    #[error("no DHCP server has given {link} an address")]
+    NoLease {
+        /// Name of the link.
+        link: String,
+    },
+    /// A gateway is not there.
+    #[error("gateway {gateway} does not answer on {link}")]
+    NoGateway {
+        /// Its address.
+        gateway: std::net::IpAddr,
+        /// Name of the link.
+        link: String,
+    },
+    /// systemd-resolved has other servers.
+    #[error("systemd-resolved does not have the DNS servers of {link}")]
+    Dns {
+        /// Name of the link.
+        link: String,
+    },
     /// The kernel is still looking for duplicates.
     #[error("the kernel still checks {address} on {link} for duplicates")]
     Tentative {
@@ -57,65 +83,9 @@ pub enum ChangeError {
     },
 }
 
-/// Why the earlier state could not be brought back.
-#[derive(Debug)]
-pub struct RevertError {
-    /// Steps that the kernel refused, and readings that failed.
-    pub failed: Vec<NetlinkError>,
-    /// What still differs, for people.
-    pub left: String,
-}
-
-impl fmt::Display for RevertError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "left to do: {}", self.left)
-    }
-}
-
-impl std::error::Error for RevertError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.failed.first().map(|error| error as _)
-    }
-}
-
-/// Brings the network to `config`, verified, or leaves it as it was.
-pub(in super::super) async fn change(config: &NetworkConfig) -> Result<Changed, NetworkError> {
-    let netlink = Netlink::open()?;
-    let changed = match Events::subscribe() {
-        Ok(mut events) => {
-            let changed = change_by(&netlink, &mut events, config).await;
-            events.close().await;
-            changed
-        }
-        Err(error) => Err(error.into()),
-    };
-    netlink.close().await;
-    changed
-}
-
-async fn change_by(
-    netlink: &Netlink,
-    events: &mut Events,
-    config: &NetworkConfig,
-) -> Result<Changed, NetworkError> {
-    let before = netlink.observe().await?;
-    let plan = plan(config, &before)?;
-    let cause = match carry_out(netlink, events, config, &plan).await {
-        Ok(network) => return Ok(Changed { plan, network }),
-        Err(cause) => cause,
-    };
-    if plan.actions.is_empty() {
-        return Err(NetworkError::Unusable(cause));
-    }
-    match revert(netlink, events, &before, &plan.links).await {
-        Ok(()) => Err(NetworkError::Reverted(cause)),
-        Err(revert) => Err(NetworkError::HalfChanged { cause, revert }),
-    }
-}
-
-async fn carry_out(
-    netlink: &Netlink,
-    events: &mut Events,
+/// Takes the steps of a plan and waits until the kernel has them.
+pub(in super::super) async fn carry_out(
+    (netlink, events): (&Netlink, &mut Events),
     config: &NetworkConfig,
     planned: &Plan,
 ) -> Result<ObservedNetwork, ChangeError> {
@@ -126,7 +96,7 @@ async fn carry_out(
     let deadline = Instant::now() + SETTLE;
     loop {
         let network = netlink.observe().await?;
-        let left = plan(config, &network)?;
+        let left = plan(config, &network, Means::Netlink)?;
         let Some(waiting) = unsettled(&left, config, &network) else {
             return Ok(network);
         };
@@ -138,7 +108,7 @@ async fn carry_out(
 }
 
 /// What the kernel has not done yet.
-fn unsettled(
+pub(in super::super) fn unsettled(
     left: &Plan,
     config: &NetworkConfig,
     network: &ObservedNetwork,
@@ -179,56 +149,7 @@ fn unsettled(
     tentative
 }
 
-async fn revert(
-    netlink: &Netlink,
-    events: &mut Events,
-    before: &ObservedNetwork,
-    links: &[u32],
-) -> Result<(), RevertError> {
-    let mut failed = Vec::new();
-    let deadline = Instant::now() + SETTLE;
-    let mut tried = false;
-    loop {
-        let steps = match netlink.observe().await {
-            Ok(now) => restore(before, &now, links),
-            Err(error) => {
-                failed.push(error);
-                return Err(RevertError {
-                    failed,
-                    left: "unknown".to_owned(),
-                });
-            }
-        };
-        let steps = match steps {
-            Ok(steps) if steps.is_empty() => return Ok(()),
-            Ok(steps) => steps,
-            Err(error) => {
-                return Err(RevertError {
-                    failed,
-                    left: error.to_string(),
-                });
-            }
-        };
-        if tried {
-            if !events.changed(deadline).await {
-                return Err(RevertError {
-                    failed,
-                    left: listed(&steps),
-                });
-            }
-            continue;
-        }
-        for action in &steps {
-            tracing::debug!(%action, "network step back");
-            if let Err(error) = netlink.execute(action).await {
-                failed.push(error);
-            }
-        }
-        tried = true;
-    }
-}
-
-fn listed(actions: &[Action]) -> String {
+pub(in super::super) fn listed(actions: &[Action]) -> String {
     const MOST_LISTED: usize = 5;
     let mut texts: Vec<String> = actions
         .iter()

@@ -28,6 +28,14 @@ pub(super) fn links<'a>(
     Ok(chosen)
 }
 
+/// The links of those interfaces that match exactly one.
+pub(in super::super) fn those_there(interfaces: &[Interface], links: &[ObservedLink]) -> Vec<u32> {
+    let found = interfaces
+        .iter()
+        .filter_map(|interface| link(interface, links).ok());
+    found.map(|link| link.index).collect()
+}
+
 /// Fails when the interfaces would match other links after the renames: the configuration could
 /// not be applied a second time.
 pub(super) fn check_stable(

@@ -8,7 +8,7 @@ use proptest::test_runner::RngSeed;
 use super::super::address::MacAddr;
 use super::super::config::{NetworkConfig, Route};
 use super::super::observed::{KernelRoute, ObservedLink, ObservedNetwork, Origin};
-use super::{Action, LinkRef, model, plan, restore};
+use super::{Action, LinkRef, Means, model, plan, restore};
 
 #[derive(Debug, Clone)]
 struct LinkSpec {
@@ -187,13 +187,14 @@ fn check(
     let Ok(config) = NetworkConfig::parse(&wire(interfaces, shift)) else {
         return Ok(false);
     };
-    let Ok(planned) = plan(&config, &before) else {
+    let Ok(planned) = plan(&config, &before, Means::Netlink) else {
         return Ok(false);
     };
 
     let mut after = before.clone();
     model::run(&mut after, &planned.actions).map_err(TestCaseError::fail)?;
-    let again = plan(&config, &after).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    let again = plan(&config, &after, Means::Netlink)
+        .map_err(|error| TestCaseError::fail(error.to_string()))?;
     prop_assert_eq!(again.actions, vec![], "planned {:#?}", planned.actions);
     for (interface, &index) in config.interfaces.iter().zip(&planned.links) {
         let link = after.link(index).unwrap();

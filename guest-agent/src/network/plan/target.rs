@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::super::address::Cidr;
 use super::super::config::{Interface, Route};
-use super::super::observed::{KernelRoute, ObservedLink};
+use super::super::observed::{KernelRoute, ObservedLink, Origin};
+use super::Means;
 use super::action::LinkRef;
 
 /// Least MTU in bytes with which the kernel keeps IPv6 on a link.
@@ -29,8 +30,10 @@ pub(super) struct Target<'a> {
 
 impl<'a> Target<'a> {
     /// What the configuration asks of `link`.
-    pub(super) fn asked(interface: &'a Interface, link: &'a ObservedLink) -> Self {
-        let owns = interface.is_static() && !interface.addresses.is_empty();
+    pub(super) fn asked(interface: &'a Interface, link: &'a ObservedLink, means: Means) -> Self {
+        // What networkd is told of a link is all that the link has.
+        let owns =
+            means == Means::Networkd || (interface.is_static() && !interface.addresses.is_empty());
         let asked = |address: &Cidr| interface.addresses.contains(address);
         let superfluous = |address: &Cidr| {
             let present = link
@@ -40,9 +43,12 @@ impl<'a> Target<'a> {
             let removable = present.is_some_and(|present| {
                 present.global && !present.peer && (present.lasting || address.ip().is_ipv4())
             });
+            let leased = interface.dhcp4
+                && address.ip().is_ipv4()
+                && present.is_some_and(|present| !present.lasting);
             // The kernel tells addresses apart by the address alone, not by the prefix.
             let in_the_way = interface.addresses.iter().any(|a| a.ip() == address.ip());
-            !asked(address) && removable && (owns || in_the_way)
+            !asked(address) && removable && ((owns && !leased) || in_the_way)
         };
         let present = || link.addresses.iter().map(|present| present.address);
         let remove_addresses: Vec<Cidr> = present().filter(superfluous).collect();
@@ -86,7 +92,10 @@ impl<'a> Target<'a> {
             }
             let default = present.route.to.prefix() == 0;
             let reachable = reachable(present.route.via);
-            if owns && present.origin.is_configuration() && (default || !reachable) {
+            let leased = present.origin == Origin::Dhcp
+                && interface.dhcp_use_routes
+                && !interface.is_static();
+            if owns && !leased && present.origin.is_configuration() && (default || !reachable) {
                 remove_routes.push(*present);
             } else if reachable && !present.origin.is_automatic() && fits_mtu(present.route.to.ip())
             {

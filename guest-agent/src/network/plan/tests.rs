@@ -73,7 +73,11 @@ fn outcome(interfaces: Vec<InterfaceConfig>, links: Vec<ObservedLink>) -> Result
         hostname: None,
         interfaces,
     };
-    plan(&NetworkConfig::parse(&wire).unwrap(), &network(links))
+    plan(
+        &NetworkConfig::parse(&wire).unwrap(),
+        &network(links),
+        Means::Netlink,
+    )
 }
 
 #[track_caller]
@@ -152,14 +156,19 @@ fn host_name() {
         };
         NetworkConfig::parse(&wire).unwrap()
     };
-    let planned = plan(&wire("k3s-dev"), &network(vec![])).unwrap();
+    let planned = plan(&wire("k3s-dev"), &network(vec![]), Means::Netlink).unwrap();
     assert_eq!(
         planned.actions,
         [Action::SetHostname {
             name: "k3s-dev".into()
         }]
     );
-    assert_eq!(plan(&wire("nixos"), &network(vec![])).unwrap().actions, []);
+    assert_eq!(
+        plan(&wire("nixos"), &network(vec![]), Means::Netlink)
+            .unwrap()
+            .actions,
+        []
+    );
 }
 
 #[test]
