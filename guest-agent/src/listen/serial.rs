@@ -6,7 +6,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io,
+    io::{self, Read as _},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     pin::Pin,
@@ -15,11 +15,12 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use lkc_protocol::link::{Locality, Whole};
 use nix::{errno::Errno, fcntl::OFlag};
 use rustix::termios::{OptionalActions, isatty, tcgetattr, tcsetattr};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf, Ready},
     net::unix::pipe,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
@@ -33,6 +34,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// Bytes of one write, at most: the kernel's own driver takes no more at once than twice as many.
 const WRITE_SIZE: usize = 16 * 1024;
+
+/// Bytes of one read, at most: a port gives a page at a time.
+const READ_SIZE: usize = 16 * 1024;
 
 /// Bytes that a host says first, at most; the preface has fewer.
 const FIRST_BYTES: usize = 4096;
@@ -61,11 +65,10 @@ impl Line {
             .map_err(io::Error::other)?;
         loop {
             match first_words(&self.path).await {
-                Ok(Some((input, output, heard))) => {
+                Ok(Some((wire, heard))) => {
                     let carrier = Port {
                         heard,
-                        input,
-                        output,
+                        wire,
                         _used: used,
                     };
                     return Ok(Accepted::without_descriptors(
@@ -83,30 +86,31 @@ impl Line {
     }
 }
 
-/// Both directions of an open line, and what was said on it first.
-type Heard = (pipe::Receiver, pipe::Sender, Vec<u8>);
-
 /// Opens the line and waits for bytes; none when nobody is on its other side.
-async fn first_words(path: &Path) -> io::Result<Option<Heard>> {
+async fn first_words(path: &Path) -> io::Result<Option<(Wire, Vec<u8>)>> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).bits())
         .open(path)?;
     make_raw(&file)?;
-    // A line behaves as two pipes; it can be opened once only.
-    let output = pipe::Sender::from_file_unchecked(file.try_clone()?)?;
-    let mut input = pipe::Receiver::from_file_unchecked(file)?;
     let mut heard = vec![0; FIRST_BYTES];
-    match input.read(&mut heard).await {
-        Ok(0) => Ok(None),
-        Ok(count) => {
-            heard.truncate(count);
-            Ok(Some((input, output, heard)))
+    let count = loop {
+        match (&file).read(&mut heard) {
+            // A port without a host reads as ended. A terminal is.
+            Ok(0) if !isatty(&file) => sleep(AGAIN).await,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
+            Err(error) if !is_hangup(&error) => return Err(error),
+            read => break read.unwrap_or(0),
         }
-        Err(error) if is_hangup(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
+    };
+    let mut wire = Wire::new(file)?;
+    let count = match count {
+        0 => wire.read(&mut heard).await?,
+        count => count,
+    };
+    heard.truncate(count);
+    Ok((count > 0).then_some((wire, heard)))
 }
 
 /// A terminal line changes bytes unless it is told not to.
@@ -119,6 +123,91 @@ fn make_raw(file: &File) -> io::Result<()> {
     Ok(())
 }
 
+/// An open line.
+///
+/// A pipe that gave less than was asked for is empty, and the reads of tokio's pipes wait for news
+/// of more then. A virtio-serial port gives one of its buffers at a time, however many are filled,
+/// and no news comes of those that are. Here only a line that says so itself is empty.
+#[derive(Debug)]
+struct Wire {
+    input: pipe::Receiver,
+    output: pipe::Sender,
+}
+
+impl Wire {
+    /// A line behaves as two pipes; it can be opened once only.
+    fn new(file: File) -> io::Result<Self> {
+        Ok(Self {
+            output: pipe::Sender::from_file_unchecked(file.try_clone()?)?,
+            input: pipe::Receiver::from_file_unchecked(file)?,
+        })
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let size = buffer.remaining().min(READ_SIZE);
+        loop {
+            ready!(self.input.poll_read_ready(context))?;
+            match self.input.try_read(buffer.initialize_unfilled_to(size)) {
+                Ok(count) => {
+                    buffer.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if is_hangup(&error) => return Poll::Ready(Ok(())),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(error));
+                }
+                // The host hung up, and another has come since.
+                Err(_) if is_over(self.input.ready(Interest::READABLE)) => {
+                    return Poll::Ready(Ok(()));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.output.poll_write_ready(context))?;
+            match self.output.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // A port without a host takes nothing and is never full.
+                    if is_over(self.output.ready(Interest::WRITABLE)) {
+                        return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+                    }
+                }
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Whether the host has hung up since the line was opened. It stays so when another comes: tokio
+/// keeps in mind that a direction is closed, and calls it ready from then on.
+fn is_over(ready: impl Future<Output = io::Result<Ready>>) -> bool {
+    let ready = ready.now_or_never();
+    matches!(ready, Some(Ok(ready)) if ready.is_read_closed() || ready.is_write_closed())
+}
+
 /// A terminal says so when nobody holds its other side any more.
 fn is_hangup(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::EIO as i32)
@@ -129,8 +218,7 @@ fn is_hangup(error: &io::Error) -> bool {
 struct Port {
     /// What the host said while it was waited for.
     heard: Vec<u8>,
-    input: pipe::Receiver,
-    output: pipe::Sender,
+    wire: Wire,
     _used: OwnedSemaphorePermit,
 }
 
@@ -140,16 +228,13 @@ impl AsyncRead for Port {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.heard.is_empty() {
-            let count = self.heard.len().min(buffer.remaining());
-            buffer.put_slice(&self.heard[..count]);
-            self.heard.drain(..count);
-            return Poll::Ready(Ok(()));
+        if self.heard.is_empty() {
+            return Pin::new(&mut self.wire).poll_read(context, buffer);
         }
-        match ready!(Pin::new(&mut self.input).poll_read(context, buffer)) {
-            Err(error) if is_hangup(&error) => Poll::Ready(Ok(())),
-            read => Poll::Ready(read),
-        }
+        let count = self.heard.len().min(buffer.remaining());
+        buffer.put_slice(&self.heard[..count]);
+        self.heard.drain(..count);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -159,23 +244,26 @@ impl AsyncWrite for Port {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.output).poll_write(context, bytes)
+        Pin::new(&mut self.wire).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.output).poll_flush(context)
+        Pin::new(&mut self.wire).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.output).poll_shutdown(context)
+        Pin::new(&mut self.wire).poll_shutdown(context)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
-        io::{Read, Write},
-        os::unix::fs::symlink,
+        io::Write,
+        os::{
+            fd::OwnedFd,
+            unix::{fs::symlink, net::UnixDatagram},
+        },
     };
 
     use nix::pty::{OpenptyResult, openpty};
@@ -193,6 +281,22 @@ mod tests {
         symlink(name, path).unwrap();
         make_raw(&slave.into()).unwrap();
         master.into()
+    }
+
+    /// As a port does, a socket of packets gives one at a time however many are there.
+    #[tokio::test]
+    async fn a_line_that_gave_less_than_was_asked_for_is_not_taken_for_empty() {
+        let (host, guest) = UnixDatagram::pair().unwrap();
+        guest.set_nonblocking(true).unwrap();
+        let mut wire = Wire::new(OwnedFd::from(guest).into()).unwrap();
+        for buffer in [b"one", b"two"] {
+            host.send(buffer).unwrap();
+        }
+        let mut room = [0; 1024];
+        for expected in [b"one", b"two"] {
+            let count = timeout(LIMIT, wire.read(&mut room)).await.unwrap().unwrap();
+            assert_eq!(&room[..count], expected);
+        }
     }
 
     #[tokio::test]
