@@ -18,7 +18,9 @@ mod whole;
 pub use driver::{Driver, LinkEnd};
 pub use duplex::{AnyCarrier, Duplex};
 pub use enrol::{EnrolError, enrol};
-pub use establish::{ConnectError, Encrypt, LinkOptions, Locality, accept, connect};
+pub use establish::{
+    ConnectError, Encrypt, LinkOptions, Locality, STEP_DEADLINE, accept, connect, connect_within,
+};
 #[cfg(feature = "test-util")]
 pub use pair::{Pair, pair};
 pub use shared::{Incoming, IncomingRequest, Link, RequestError};

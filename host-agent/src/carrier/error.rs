@@ -4,7 +4,7 @@ use std::{error::Error, io};
 
 use thiserror::Error;
 
-use super::{Carrier, Route, ssh::SshError};
+use super::{Route, ssh::SshError};
 use crate::{error::Kind, sanitize};
 
 /// Why there is no carrier, and which.
@@ -22,11 +22,7 @@ impl CarrierError {
     /// again costs nothing: over a network, or by a command, it does.
     #[must_use]
     pub const fn is_absent(&self) -> bool {
-        let is_near = matches!(
-            self.route.carrier,
-            Carrier::Vsock { .. } | Carrier::Hybrid { .. } | Carrier::Unix(_) | Carrier::Serial(_)
-        );
-        is_near && self.route.via.is_empty() && self.source.is_absent()
+        self.route.is_near() && self.source.is_absent()
     }
 }
 

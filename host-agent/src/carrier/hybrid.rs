@@ -11,8 +11,9 @@ use tokio::{
 use super::{ConnectFailure, ConnectedCarrier};
 
 /// How long the monitor may take to answer: a guest under software emulation needs some tens of
-/// milliseconds, Firecracker itself gives up after two seconds.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
+/// milliseconds, Firecracker itself gives up after two seconds. But `vhost-device-vsock` ends when
+/// a guest answers somebody who is gone, so that one that is very busy is waited for.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Longest answer in bytes: `OK`, a number of ten digits and the end of the line fit twice.
 const MAX_ANSWER: usize = 32;

@@ -72,6 +72,17 @@ impl From<Carrier> for Route {
 }
 
 impl Route {
+    /// Whether only this host's kernel and a hypervisor are on the way, so that trying costs nothing
+    /// and whoever is there answers at once.
+    #[must_use]
+    pub const fn is_near(&self) -> bool {
+        let is_near = matches!(
+            self.carrier,
+            Carrier::Vsock { .. } | Carrier::Hybrid { .. } | Carrier::Unix(_) | Carrier::Serial(_)
+        );
+        is_near && self.via.is_empty()
+    }
+
     /// Connects. The caller's deadline bounds it.
     ///
     /// # Errors

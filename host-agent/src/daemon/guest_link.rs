@@ -35,7 +35,7 @@ use super::{
     state::Report,
 };
 use crate::{
-    carrier::{ConnectedCarrier, Route},
+    carrier::{Carrier, ConnectedCarrier, Route},
     config::{ClusterName, Encrypt},
     control::Failure,
     error::Kind,
@@ -47,6 +47,11 @@ use dialling::{Dialled, Dialling};
 /// Longest time from the first byte of an attempt to a link. Each step of the handshake has a
 /// deadline of its own; this one bounds a carrier that hangs and a peer that drips.
 const ATTEMPT_DEADLINE: Duration = Duration::from_secs(12);
+
+/// Longest time that a guest may take to answer the preface on a carrier of this host, in the first
+/// attempt. It takes milliseconds, but the preface may get lost where a line has no connections, and
+/// a monitor may take in what no guest will read.
+const FIRST_GREETING: Duration = Duration::from_secs(1);
 
 /// How long a link that we close may take to say so to the other end.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
@@ -110,15 +115,15 @@ impl GuestLink {
         let mut backoff = Backoff::new(seed, Instant::now());
         let mut dialling = Dialling::new();
         let mut links = 0;
+        // Rounds in a row that nobody answered: a busy guest gets more time in each.
+        let mut silent = 0;
         while !self.token.is_cancelled() {
-            let attempt = self
-                .token
-                .run_until_cancelled(self.connect(&mut dialling))
-                .await;
-            let wait = match attempt {
+            let attempt = self.connect(&mut dialling, greeting(silent));
+            let wait = match self.token.run_until_cancelled(attempt).await {
                 None => return,
                 Some(Ok(connected)) => {
                     links += 1;
+                    silent = 0;
                     let since = Instant::now();
                     self.keep(connected, links).await;
                     backoff.ended(since.elapsed(), Instant::now())
@@ -126,6 +131,14 @@ impl GuestLink {
                 Some(Err(Attempt::Absent(failure))) => {
                     let wait = backoff.absent(Instant::now());
                     if backoff.attempt() == 1 {
+                        self.failed(backoff.attempt(), failure).await;
+                    }
+                    wait
+                }
+                Some(Err(Attempt::Silent(failure))) => {
+                    silent += 1;
+                    let wait = backoff.absent(Instant::now());
+                    if silent == 1 {
                         self.failed(backoff.attempt(), failure).await;
                     }
                     wait
@@ -141,6 +154,7 @@ impl GuestLink {
                 () = dialling.early() => {}
                 () = self.stirred() => {
                     backoff.reset(Instant::now());
+                    silent = 0;
                     // What began before may lead to what is no more.
                     dialling = Dialling::new();
                 }
@@ -164,11 +178,21 @@ impl GuestLink {
             .await;
     }
 
-    /// Gives every carrier its turn; the first whose other end authenticates wins.
-    async fn connect<'a>(&'a self, dialling: &mut Attempts<'a>) -> Result<Connected, Attempt> {
+    /// Gives every carrier its turn; the first whose other end authenticates wins. On an only one of
+    /// this host a guest that does not answer the preface within `greeting` is given up; of several a
+    /// slow one keeps nobody waiting.
+    async fn connect<'a>(
+        &'a self,
+        dialling: &mut Attempts<'a>,
+        greeting: Duration,
+    ) -> Result<Connected, Attempt> {
         let carriers = self.carriers().await;
+        let greeting = match carriers[..] {
+            [ref only] if only.is_near() => greeting,
+            _ => link::STEP_DEADLINE,
+        };
         let dial = |route: Route| -> Dialled<'a, Connected, Attempt> {
-            Box::pin(async move { self.connect_over(&route).await })
+            Box::pin(async move { self.connect_over(&route, greeting).await })
         };
         let failures = match dialling.round(&carriers, dial).await {
             Ok(connected) => return Ok(connected),
@@ -201,8 +225,9 @@ impl GuestLink {
         }
     }
 
-    async fn connect_over(&self, route: &Route) -> Result<Connected, Attempt> {
-        match timeout(ATTEMPT_DEADLINE, self.connect_unbounded(route)).await {
+    async fn connect_over(&self, route: &Route, greeting: Duration) -> Result<Connected, Attempt> {
+        let connecting = self.connect_unbounded(route, greeting);
+        match timeout(ATTEMPT_DEADLINE, connecting).await {
             Ok(result) => result,
             Err(_) => Err(Attempt::Failed(Failure {
                 kind: Kind::Unreachable,
@@ -216,7 +241,11 @@ impl GuestLink {
         }
     }
 
-    async fn connect_unbounded(&self, route: &Route) -> Result<Connected, Attempt> {
+    async fn connect_unbounded(
+        &self,
+        route: &Route,
+        greeting: Duration,
+    ) -> Result<Connected, Attempt> {
         let carrier = route.connect().await.map_err(|error| {
             let failure = failure::of_carrier(&error);
             if error.is_absent() {
@@ -231,11 +260,20 @@ impl GuestLink {
             locality,
         } = carrier;
         let options = self.options(locality);
-        let (link, incoming, driver) = link::connect(stream, self.credentials.guest, &options)
+        let peer = self.credentials.guest;
+        let (link, incoming, driver) = link::connect_within(stream, peer, &options, greeting)
             .await
             .map_err(|error| {
                 let ours = self.machine().is_none_or(|machine| machine.stops_guest());
-                Attempt::Failed(failure::of_connect(&error, &self.cluster, ours))
+                let failure = failure::of_connect(&error, &self.cluster, ours);
+                if error.is_silence() && matches!(route.carrier, Carrier::Serial(_)) {
+                    // A line is there without anybody at its other end.
+                    Attempt::Silent(failure::waiting())
+                } else if error.is_silence() && route.is_near() {
+                    Attempt::Silent(failure)
+                } else {
+                    Attempt::Failed(failure)
+                }
             })?;
         Ok(Connected {
             handover: expected
@@ -330,7 +368,10 @@ struct Connected {
 }
 
 enum Attempt {
+    /// Nobody listens.
     Absent(Failure),
+    /// Nobody answered where whoever is there answers at once.
+    Silent(Failure),
     Failed(Failure),
 }
 
@@ -338,10 +379,8 @@ impl Attempt {
     /// Says over which of several carriers.
     fn named(self, route: &Route, carriers: usize) -> Self {
         match self {
-            Self::Failed(failure) if carriers > 1 => Self::Failed(Failure {
-                message: format!("{route}: {}", failure.message),
-                ..failure
-            }),
+            Self::Failed(failure) if carriers > 1 => Self::Failed(over(route, failure)),
+            Self::Silent(failure) if carriers > 1 => Self::Silent(over(route, failure)),
             other => other,
         }
     }
@@ -349,7 +388,8 @@ impl Attempt {
     /// The one of the two that tells more: somebody who answered wrongly tells more than nobody.
     fn or_worse(self, later: Self) -> Self {
         match (&self, &later) {
-            (Self::Absent(_), Self::Failed(_)) => later,
+            (Self::Absent(_), Self::Silent(_) | Self::Failed(_))
+            | (Self::Silent(_), Self::Failed(_)) => later,
             (Self::Failed(earlier), Self::Failed(failure))
                 if earlier.kind == Kind::Unreachable && failure.kind != Kind::Unreachable =>
             {
@@ -358,6 +398,20 @@ impl Attempt {
             _ => self,
         }
     }
+}
+
+fn over(route: &Route, failure: Failure) -> Failure {
+    Failure {
+        message: format!("{route}: {}", failure.message),
+        ..failure
+    }
+}
+
+/// How long a guest may take to answer the preface after so many rounds in which it did not.
+fn greeting(silent: u32) -> Duration {
+    FIRST_GREETING
+        .saturating_mul(1 << silent.min(8))
+        .min(link::STEP_DEADLINE)
 }
 
 /// Moves the bytes, and takes what the guest brings of what it was asked for.

@@ -12,6 +12,7 @@ mod arguments;
 mod channel;
 mod credentials;
 mod disk;
+mod driver;
 pub mod error;
 pub mod image;
 mod keeper;

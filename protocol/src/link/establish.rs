@@ -21,7 +21,7 @@ use crate::{
 
 /// Longest time that a step of the handshake may take. A guest under software emulation needs
 /// some hundred milliseconds for the cryptography.
-const STEP_DEADLINE: Duration = Duration::from_secs(5);
+pub const STEP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Bytes read at once during the handshake.
 const READ_SIZE: usize = 4096;
@@ -102,10 +102,12 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// The other end said nothing for too long.
-    #[error("{step}: no answer within {} s{}", STEP_DEADLINE.as_secs(), if noise.is_empty() { String::new() } else { format!(", only `{noise}`") })]
+    #[error("{step}: no answer within {} s{}", .after.as_secs(), if noise.is_empty() { String::new() } else { format!(", only `{noise}`") })]
     Timeout {
         /// How far it got.
         step: Step,
+        /// For how long.
+        after: Duration,
         /// What came instead, escaped.
         noise: String,
     },
@@ -121,6 +123,12 @@ impl ConnectError {
             | Self::Timeout { step, .. } => *step,
         }
     }
+
+    /// Whether nothing at all was heard.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Timeout { step: Step::Preface, noise, .. } if noise.is_empty())
+    }
 }
 
 /// Authenticates the guest with the key `peer` on a fresh carrier.
@@ -135,6 +143,23 @@ pub async fn connect<C>(
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
+    connect_within(carrier, peer, options, STEP_DEADLINE).await
+}
+
+/// The same with a guest that may take `greeting` to answer the preface, which is all that a guest
+/// does before it has to calculate.
+///
+/// # Errors
+/// See [`ConnectError`]. The carrier is dropped.
+pub async fn connect_within<C>(
+    carrier: C,
+    peer: PublicKey,
+    options: &LinkOptions,
+    greeting: Duration,
+) -> Result<(Link, Incoming, Driver<C>), ConnectError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
     let handshake =
         Handshake::host(&options.identity, peer, hello(Role::Host, options)).map_err(|source| {
             ConnectError::Handshake {
@@ -142,7 +167,7 @@ where
                 source,
             }
         })?;
-    establish(carrier, Role::Host, handshake, options).await
+    establish(carrier, Role::Host, handshake, options, greeting).await
 }
 
 /// Connects to whoever answers, as `identity`. The link says with which key it did; the caller
@@ -160,7 +185,7 @@ where
         step: Step::Preface,
         source,
     })?;
-    establish(carrier, Role::Host, handshake, options).await
+    establish(carrier, Role::Host, handshake, options, STEP_DEADLINE).await
 }
 
 /// Authenticates a host with one of the `authorized` keys on a fresh carrier.
@@ -180,7 +205,7 @@ where
             step: Step::Preface,
             source,
         })?;
-    establish(carrier, Role::Guest, handshake, options).await
+    establish(carrier, Role::Guest, handshake, options, STEP_DEADLINE).await
 }
 
 fn hello(role: Role, options: &LinkOptions) -> Hello {
@@ -202,29 +227,23 @@ async fn establish<C>(
     role: Role,
     mut handshake: Handshake,
     options: &LinkOptions,
+    greeting: Duration,
 ) -> Result<(Link, Incoming, Driver<C>), ConnectError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
     let mut buffer = BytesMut::with_capacity(READ_SIZE);
     let mut step = handshake.step();
-    let mut deadline = Instant::now() + STEP_DEADLINE;
+    let mut due = Due::after(greeting);
     loop {
         let locality = &options.locality;
-        let done = advance(
-            &mut carrier,
-            &mut handshake,
-            &mut buffer,
-            locality,
-            deadline,
-        )
-        .await?;
+        let done = advance(&mut carrier, &mut handshake, &mut buffer, locality, due).await?;
         if done {
             break;
         }
         if handshake.step() != step {
             step = handshake.step();
-            deadline = Instant::now() + STEP_DEADLINE;
+            due = Due::after(STEP_DEADLINE);
         }
     }
     let established = handshake
@@ -236,13 +255,27 @@ where
     Ok(shared::link(carrier, role, options.limits, established))
 }
 
-/// Sends what is due, then takes in what comes next.
+/// When a step has to be over.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    at: Instant,
+    after: Duration,
+}
+
+impl Due {
+    fn after(after: Duration) -> Self {
+        let at = Instant::now() + after;
+        Self { at, after }
+    }
+}
+
+/// Sends what is to be sent, then takes in what comes next.
 async fn advance<C>(
     carrier: &mut C,
     handshake: &mut Handshake,
     buffer: &mut BytesMut,
     locality: &Locality,
-    deadline: Instant,
+    due: Due,
 ) -> Result<bool, ConnectError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -259,12 +292,13 @@ where
         buffer.reserve(READ_SIZE);
         carrier.read_buf(buffer).await
     };
-    let count = match timeout_at(deadline, exchange).await {
+    let count = match timeout_at(due.at, exchange).await {
         Ok(Ok(count)) => count,
         Ok(Err(source)) => return Err(ended(handshake, source)),
         Err(_) => {
             return Err(ConnectError::Timeout {
                 step,
+                after: due.after,
                 noise: handshake.noise(),
             });
         }
@@ -283,7 +317,7 @@ where
             carrier.write_all(&last).await?;
             carrier.flush().await
         };
-        let sent = timeout_at(deadline, send).await;
+        let sent = timeout_at(due.at, send).await;
         if result.is_ok() {
             match sent {
                 Ok(Ok(())) => {}
@@ -291,6 +325,7 @@ where
                 Err(_) => {
                     return Err(ConnectError::Timeout {
                         step,
+                        after: due.after,
                         noise: handshake.noise(),
                     });
                 }

@@ -91,7 +91,7 @@ async fn a_byte_now_and_then_does_not_keep_a_step_alive() {
     let error = accepted.unwrap_err();
     assert!(matches!(
         &error,
-        ConnectError::Timeout { step: Step::Preface, noise } if noise.starts_with("xxxx")
+        ConnectError::Timeout { step: Step::Preface, noise, .. } if noise.starts_with("xxxx")
     ));
     assert_eq!(start.elapsed(), Duration::from_secs(5));
 }

@@ -122,7 +122,7 @@ async fn a_monitor_that_never_answers_is_given_up_on() {
     let failure = connect(&path, 5000).await.unwrap_err();
     assert_eq!(
         failure.to_string(),
-        "the virtual machine monitor said nothing within 3 s"
+        "the virtual machine monitor said nothing within 8 s"
     );
 }
 

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-/// Between attempts while nobody listens yet: an agent that starts is met within this time. A
-/// connect to a socket that is not there costs microseconds.
+/// Between attempts while nobody listens yet, at least. A connect to a socket that is not there
+/// costs microseconds.
 const ABSENT: Duration = Duration::from_millis(10);
 
-/// After this long nobody is expected any moment; attempts grow rarer.
-const ABSENT_PATIENCE: Duration = Duration::from_secs(20);
+/// What part of the time that nobody was there is waited until the next look: an agent is met
+/// within a hundredth of the time that it took to start.
+const ABSENT_PART: u32 = 100;
 
 /// Upper bound of a wait for somebody to listen: a guest that takes long to boot is still met soon
 /// after its agent runs.
@@ -45,13 +46,11 @@ impl Backoff {
         self.attempt
     }
 
-    /// An attempt found nobody listening.
+    /// An attempt found nobody listening, or nobody who answered where that takes no time.
     pub(super) fn absent(&mut self, now: Instant) -> Duration {
-        if now.saturating_duration_since(self.since) < ABSENT_PATIENCE {
-            self.attempt = self.attempt.saturating_add(1);
-            return ABSENT;
-        }
-        self.failed().min(ABSENT_LONGEST)
+        self.attempt = self.attempt.saturating_add(1);
+        let absent = now.saturating_duration_since(self.since);
+        (absent / ABSENT_PART).clamp(ABSENT, ABSENT_LONGEST)
     }
 
     /// An attempt failed otherwise: half of a bound that doubles, and as much again by chance.
@@ -110,13 +109,12 @@ mod tests {
     fn an_agent_that_starts_is_tried_often_but_not_for_ever() {
         let start = Instant::now();
         let mut backoff = Backoff::new(7, start);
-        for second in 0..20 {
-            assert_eq!(backoff.absent(start + Duration::from_secs(second)), ABSENT);
-        }
-        assert_eq!(
-            backoff.absent(start + Duration::from_secs(20)),
-            ABSENT_LONGEST
-        );
+        let mut wait_after = |millis| backoff.absent(start + Duration::from_millis(millis));
+        assert_eq!(wait_after(0), ABSENT);
+        assert_eq!(wait_after(999), ABSENT);
+        assert_eq!(wait_after(40_000), Duration::from_millis(400));
+        assert_eq!(wait_after(3_600_000), ABSENT_LONGEST);
+        assert_eq!(backoff.attempt(), 4);
     }
 
     #[test]

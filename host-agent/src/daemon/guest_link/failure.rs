@@ -10,20 +10,25 @@ use lkc_protocol::{
 
 use crate::{carrier::CarrierError, config::ClusterName, control::Failure, error::Kind};
 
+/// Nobody is there yet.
+pub(super) fn waiting() -> Failure {
+    Failure {
+        kind: Kind::Unreachable,
+        message: "waiting for the agent".to_owned(),
+        hints: Vec::new(),
+        tail: Vec::new(),
+    }
+}
+
 /// No carrier.
 pub(super) fn of_carrier(error: &CarrierError) -> Failure {
+    if error.is_absent() {
+        return waiting();
+    }
     Failure {
         kind: error.source.kind(),
-        message: if error.is_absent() {
-            "waiting for the agent".to_owned()
-        } else {
-            format!("{error}: {}", error.source)
-        },
-        hints: if error.is_absent() {
-            Vec::new()
-        } else {
-            error.source.hints()
-        },
+        message: format!("{error}: {}", error.source),
+        hints: error.source.hints(),
         tail: Vec::new(),
     }
 }

@@ -2,7 +2,7 @@
 
 use lkc_protocol::{handover, link::Encrypt as LinkEncrypt};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::UnixListener,
     sync::mpsc,
     task::{JoinHandle, JoinSet},
@@ -194,6 +194,25 @@ async fn another_key_is_told_at_once_with_both_fingerprints() {
         "{:?}",
         failure.hints
     );
+    bench.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_does_not_answer_is_soon_asked_again_and_given_more_time_then() {
+    let mut bench = Bench::new(None);
+    let listener = bench.listen();
+    for patience in [1, 2, 4, 5, 5] {
+        let (mut carrier, _) = timeout(LIMIT, listener.accept()).await.unwrap().unwrap();
+        let since = tokio::time::Instant::now();
+        let mut preface = Vec::new();
+        carrier.read_to_end(&mut preface).await.unwrap();
+        assert!(!preface.is_empty());
+        assert_eq!(since.elapsed().as_secs(), patience);
+    }
+    let since = tokio::time::Instant::now();
+    let _guest = bench.accept(&listener).await;
+    while !matches!(bench.report().await, Report::LinkUp { .. }) {}
+    assert!(since.elapsed() < Duration::from_secs(1), "the wait grew");
     bench.end().await;
 }
 

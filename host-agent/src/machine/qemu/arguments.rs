@@ -143,7 +143,11 @@ impl Wanted<'_> {
             )],
         );
         match self.channel {
-            Channel::Serial => {}
+            Channel::Serial => {
+                // Whoever holds the port's other end is not told of a reset; the keeper makes a
+                // start of it, which closes the socket.
+                line.option("-action", ["reboot=shutdown".to_owned()]);
+            }
             Channel::Kernel { cid } => {
                 line.option(
                     "-device",

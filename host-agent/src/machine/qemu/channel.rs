@@ -85,11 +85,13 @@ impl Channel {
                 cid: *cid,
                 port: AGENT_PORT,
             },
-            // The keeper removes it when the device's process dies.
-            Self::User { .. } if sockets.vsock.exists() => Carrier::Hybrid {
-                path: sockets.vsock.clone(),
-                port: AGENT_PORT,
-            },
+            // The keeper removes both when the device's process dies.
+            Self::User { .. } if sockets.vsock.exists() || sockets.hidden.exists() => {
+                Carrier::Hybrid {
+                    path: sockets.vsock.clone(),
+                    port: AGENT_PORT,
+                }
+            }
             Self::User { .. } | Self::Serial => Carrier::Serial(sockets.agent.clone()),
         };
         carrier.into()
@@ -114,8 +116,10 @@ pub(super) struct Sockets {
     pub(super) agent: PathBuf,
     /// Between QEMU and `vhost-device-vsock`.
     pub(super) device: PathBuf,
-    /// Where `vhost-device-vsock` lets the host in.
+    /// Where `vhost-device-vsock` lets the host in, while it may be asked.
     pub(super) vsock: PathBuf,
+    /// The same while it may not.
+    pub(super) hidden: PathBuf,
 }
 
 impl Sockets {
@@ -125,11 +129,18 @@ impl Sockets {
             agent: runtime_dir.join("serial.sock"),
             device: runtime_dir.join("vhost.sock"),
             vsock: runtime_dir.join("vsock.sock"),
+            hidden: runtime_dir.join("hidden.sock"),
         }
     }
 
-    pub(super) fn all(&self) -> [&Path; 4] {
-        [&self.monitor, &self.agent, &self.device, &self.vsock]
+    pub(super) fn all(&self) -> [&Path; 5] {
+        [
+            &self.monitor,
+            &self.agent,
+            &self.device,
+            &self.vsock,
+            &self.hidden,
+        ]
     }
 }
 

@@ -12,12 +12,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Program, ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Take};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::driver::{self, LOOK, Status, rename};
 use super::system;
 use super::{CHILD_COMMAND, SELF};
 use crate::machine::{EXIT_FILE, MachineExit};
@@ -34,8 +37,8 @@ const END_GRACE: Duration = Duration::from_secs(5);
 /// How long QEMU may take until its monitor answers.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Bytes of QEMU's that are listened to: some hundred are said per reset.
-const MAX_SAID: u64 = 1 << 30;
+/// Longest line of QEMU's that is listened to, in bytes.
+const MAX_LINE: u64 = 64 * 1024;
 
 /// How the reasons end that QEMU gives for what would have been a reset.
 const RESET: &str = "reset";
@@ -57,7 +60,9 @@ pub(super) struct Device {
     pub(super) invocation: Invocation,
     /// Where QEMU finds it.
     pub(super) socket: PathBuf,
-    /// Where the host finds the guest.
+    /// Where it lets the host in.
+    pub(super) hidden: PathBuf,
+    /// What that is called once the guest's driver runs.
     pub(super) way_in: PathBuf,
 }
 
@@ -157,18 +162,25 @@ async fn watch(
     device: &mut Option<Child>,
     terminate: &mut Signal,
 ) -> io::Result<End> {
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_hidden = device.is_some();
     loop {
         tokio::select! {
-            ended = qemu.ended() => {
-                let (status, reason) = ended?;
-                return Ok(if !status.success() {
-                    End::Over(MachineExit::Killed)
-                } else if reason.ends_with(RESET) {
-                    End::Reset
-                } else {
-                    End::Over(MachineExit::ShutDown)
-                });
-            }
+            heard = qemu.heard() => match heard? {
+                Heard::Status { driver_runs } => {
+                    if driver_runs && let Some(device) = &plan.device {
+                        rename(&device.hidden, &device.way_in)?;
+                        is_hidden = false;
+                    }
+                }
+                Heard::End(status, _) if !status.success() => {
+                    return Ok(End::Over(MachineExit::Killed));
+                }
+                Heard::End(_, reason) if reason.ends_with(RESET) => return Ok(End::Reset),
+                Heard::End(..) => return Ok(End::Over(MachineExit::ShutDown)),
+            },
+            _ = looks.tick(), if is_hidden => qemu.ask_for_status().await?,
             _ = terminate.recv() => {
                 end(&mut qemu.child).await?;
                 return Ok(End::Over(MachineExit::Stopped));
@@ -178,7 +190,9 @@ async fn watch(
                 // machine is reached by its serial port, which is what the missing socket says.
                 say(&format!("lkc-host: the process of the vsock device ended: {}", ended?));
                 *device = None;
+                is_hidden = false;
                 if let Some(planned) = &plan.device {
+                    remove(&planned.hidden)?;
                     remove(&planned.way_in)?;
                 }
             }
@@ -191,7 +205,17 @@ struct Qemu {
     child: Child,
     said: Lines<BufReader<Take<ChildStdout>>>,
     reason: String,
-    _orders: ChildStdin,
+    orders: ChildStdin,
+    /// Whether an answer is due.
+    is_asked: bool,
+}
+
+/// What QEMU has to say.
+enum Heard {
+    /// Whether the guest's driver of the vsock device runs, as far as this QEMU can tell.
+    Status { driver_runs: bool },
+    /// How it ended, and what it had said of why.
+    End(ExitStatus, String),
 }
 
 /// What of a monitor's line is of interest here.
@@ -200,6 +224,8 @@ struct Qemu {
 struct Said {
     event: String,
     data: Reason,
+    r#return: Option<Status>,
+    error: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -215,7 +241,7 @@ impl Qemu {
         let (Some(mut orders), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        let mut said = BufReader::new(output.take(MAX_SAID)).lines();
+        let mut said = BufReader::new(output.take(MAX_LINE)).lines();
         let greeting = timeout(START_DEADLINE, said.next_line()).await??;
         if greeting.is_none() {
             let status = child.wait().await?;
@@ -224,23 +250,51 @@ impl Qemu {
         orders
             .write_all(b"{\"execute\": \"qmp_capabilities\"}\n")
             .await?;
+        // Its answer.
+        said.next_line().await?;
         Ok(Self {
             child,
             said,
             reason: String::new(),
-            _orders: orders,
+            orders,
+            is_asked: false,
         })
     }
 
-    /// How it ended, and what it had said of why. Cancellation safe.
-    async fn ended(&mut self) -> io::Result<(ExitStatus, String)> {
+    /// Asks what [`Heard::Status`] says, unless that was asked already.
+    async fn ask_for_status(&mut self) -> io::Result<()> {
+        if self.is_asked {
+            return Ok(());
+        }
+        self.is_asked = true;
+        let order = json!({"execute": driver::STATUS, "arguments": driver::of_vsock()});
+        match self.orders.write_all(format!("{order}\n").as_bytes()).await {
+            // It is about to be heard that it ended.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written,
+        }
+    }
+
+    /// The next that is of interest. Cancellation safe.
+    async fn heard(&mut self) -> io::Result<Heard> {
         while let Some(line) = self.said.next_line().await? {
+            self.said.get_mut().get_mut().set_limit(MAX_LINE);
             let said: Said = serde_json::from_str(&line).unwrap_or_default();
             if said.event == "SHUTDOWN" {
                 self.reason = said.data.reason;
             }
+            if let Some(status) = said.r#return {
+                self.is_asked = false;
+                return Ok(Heard::Status {
+                    driver_runs: status.runs,
+                });
+            }
+            if said.error.is_some() {
+                // One that cannot tell: it is used as if the driver ran, which goes well mostly.
+                return Ok(Heard::Status { driver_runs: true });
+            }
         }
-        Ok((self.child.wait().await?, self.reason.clone()))
+        Ok(Heard::End(self.child.wait().await?, self.reason.clone()))
     }
 }
 
@@ -266,7 +320,7 @@ async fn end(qemu: &mut Child) -> io::Result<()> {
 
 /// Returns once it listens.
 async fn start_device(device: &Device) -> io::Result<Child> {
-    for socket in [&device.socket, &device.way_in] {
+    for socket in [&device.socket, &device.hidden, &device.way_in] {
         remove(socket)?;
     }
     let watch = system::FileWatch::new(&device.socket)?;

@@ -119,7 +119,7 @@ fn device(channel: &Channel, sockets: &Sockets) -> Option<Device> {
     let vm = format!(
         "guest-cid={context},socket={},uds-path={}",
         sockets.device.display(),
-        sockets.vsock.display()
+        sockets.hidden.display()
     );
     Some(Device {
         invocation: Invocation {
@@ -127,6 +127,7 @@ fn device(channel: &Channel, sockets: &Sockets) -> Option<Device> {
             arguments: vec![OsString::from("--vm"), OsString::from(vm)],
         },
         socket: sockets.device.clone(),
+        hidden: sockets.hidden.clone(),
         way_in: sockets.vsock.clone(),
     })
 }

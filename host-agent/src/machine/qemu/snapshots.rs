@@ -3,20 +3,25 @@
 //! A vsock device that is a process of its own has state that nobody can save, so it is unplugged
 //! before a snapshot is made or restored and plugged in afterwards: links over it end and come back.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::arguments::{DISK, VSOCK_DEVICE, VSOCK_PORT};
 use super::channel::{Channel, Sockets};
+use super::driver::{self, LOOK, Status};
 use super::error::QemuError;
 use super::qmp::{Qmp, QmpError};
 use crate::machine::{Snapshot, SnapshotOrder};
 
 /// How long a guest may take to let a device go; an idle one takes 0.1 s, emulated 1 s.
 const UNPLUG_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long a guest may take to make use of a device that is plugged in.
+const PLUG_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long a snapshot may take: as long as the memory takes to be written.
 const JOB_DEADLINE: Duration = Duration::from_secs(300);
@@ -199,10 +204,41 @@ impl Device {
         if !matches!(channel, Channel::User { .. }) {
             return work(qemu).await;
         }
+        let name = |from: &Path, to: &Path| {
+            if let Err(error) = driver::rename(from, to) {
+                tracing::warn!(from = %from.display(), to = %to.display(), %error, "cannot rename");
+            }
+        };
+        name(&sockets.vsock, &sockets.hidden);
+        let done = Self::without(qemu, sockets, work).await;
+        name(&sockets.hidden, &sockets.vsock);
+        done
+    }
+
+    async fn without(
+        qemu: &mut Qmp,
+        sockets: &Sockets,
+        work: impl AsyncFnOnce(&mut Qmp) -> Result<(), QemuError>,
+    ) -> Result<(), QemuError> {
         Self::unplug(qemu).await?;
         let worked = work(qemu).await;
         let plugged = Self::plug(qemu, sockets).await;
-        worked.and(plugged)
+        worked.and(plugged)?;
+        Self::driven(qemu).await;
+        Ok(())
+    }
+
+    /// Waits until the guest's driver runs. A QEMU that cannot tell is not waited for, nor a guest
+    /// that takes long.
+    async fn driven(qemu: &mut Qmp) {
+        let running = async {
+            while let Ok(Status { runs: false }) =
+                qemu.execute(driver::STATUS, &driver::of_vsock()).await
+            {
+                sleep(LOOK).await;
+            }
+        };
+        let _ = timeout(PLUG_DEADLINE, running).await;
     }
 
     async fn unplug(qemu: &mut Qmp) -> Result<(), QemuError> {

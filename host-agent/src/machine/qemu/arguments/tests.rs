@@ -132,6 +132,7 @@ fn a_machine_of_another_system_with_a_serial_port_only() {
         "-accel hvf -cpu host -M virt ",
         "-bios /fw/edk2.fd",
         "-device virtserialport,chardev=agent,name=lkc.agent.0",
+        "-action reboot=shutdown",
         "-fw_cfg name=opt/io.systemd.credentials/lkc.identity,file=/run/u/credential-lkc.identity",
     ] {
         assert!(text.contains(part), "{part} in {text}");
