@@ -36,25 +36,18 @@ pub(crate) struct Recovery {
 }
 
 /// The reset button: the transfer breaks, the listeners stay, and the link comes back by itself.
-/// `listens` says whether the agent can be reached, as whoever has no key sees it.
-pub(crate) fn reset_in_a_transfer(lab: &Lab, listens: impl Fn() -> bool) -> Recovery {
+pub(crate) fn reset_in_a_transfer(lab: &Lab) -> Recovery {
     let machine = lab.env.machine(CLUSTER);
-    let before = lab.connects();
+    let (links, agents) = (lab.connects(), lab.agents());
     traffic::cut_transfer(lab, || lab.monitor().reset());
     let since = Instant::now();
-    let mut was_gone = false;
-    let mut agent = None;
-    let back = eventually("the link is back", BOOT, || {
-        let listens_now = listens();
-        was_gone |= !listens_now;
-        if was_gone && listens_now && agent.is_none() {
-            agent = Some(Instant::now());
-        }
-        lab.is_linked_again(before)
+    let agent = eventually("the agent listens again", BOOT, || {
+        (lab.agents() > agents).then(Instant::now)
     });
+    let back = lab.linked_again(links);
     assert_eq!(lab.env.machine(CLUSTER), machine, "the same machine");
     Recovery {
         after_reset: back.duration_since(since),
-        after_agent: agent.map_or(Duration::ZERO, |agent| back.duration_since(agent)),
+        after_agent: back.duration_since(agent),
     }
 }

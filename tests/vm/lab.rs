@@ -15,6 +15,15 @@ use crate::monitor::Monitor;
 /// How long an emulated machine may take to boot, on a computer that does other things too.
 pub(crate) const BOOT: Duration = Duration::from_secs(240);
 
+/// What leads to the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    /// AF_VSOCK by a process of the host.
+    Vsock,
+    /// A virtio-serial port, and nothing else.
+    Serial,
+}
+
 /// The name of the cluster.
 pub(crate) const CLUSTER: &str = "k3s-dev";
 
@@ -30,16 +39,19 @@ pub(crate) const SOURCE: u16 = 5002;
 /// An environment with a virtual machine, which is not up yet.
 pub(crate) struct Lab {
     pub(crate) env: TestEnv,
+    pub(crate) carrier: Carrier,
 }
 
 impl Lab {
     /// None where what it needs is missing; that is said.
-    pub(crate) fn new() -> Option<Self> {
+    pub(crate) fn new(carrier: Carrier) -> Option<Self> {
         let image = given("LKC_VM_IMAGE")?;
         let device = given("LKC_VM_VSOCK_DEVICE")?;
         let env = TestEnv::new(programs()?);
-        symlink(device, env.root().join("bin/vhost-device-vsock")).unwrap();
-        let lab = Self { env };
+        if carrier == Carrier::Vsock {
+            symlink(device, env.root().join("bin/vhost-device-vsock")).unwrap();
+        }
+        let lab = Self { env, carrier };
         lab.env.configure(&lab.configuration(&image));
         Some(lab)
     }
@@ -125,6 +137,11 @@ impl Lab {
     /// QEMU itself.
     pub(crate) fn monitor(&self) -> Monitor {
         Monitor::connect(&self.socket("qmp.sock"))
+    }
+
+    /// How often an agent of the guest has said that it listens.
+    pub(crate) fn agents(&self) -> usize {
+        self.console().matches("lkc-guest runs").count()
     }
 
     /// The guest's console.

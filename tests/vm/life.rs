@@ -5,13 +5,13 @@ use nix::sys::signal::Signal;
 
 use crate::{
     faults,
-    lab::{BOOT, CLUSTER, Lab, report},
+    lab::{BOOT, CLUSTER, Carrier, Lab, report},
     throughput, traffic,
 };
 
 #[test]
 fn a_machine_lives_carries_everything_and_leaves_nothing() {
-    let Some(lab) = Lab::new() else {
+    let Some(lab) = Lab::new(Carrier::Vsock) else {
         return;
     };
     let took = lab.up();

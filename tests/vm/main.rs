@@ -13,5 +13,6 @@ mod lab;
 mod life;
 mod monitor;
 mod resets;
+mod serial;
 mod throughput;
 mod traffic;

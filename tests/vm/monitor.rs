@@ -37,8 +37,22 @@ impl Monitor {
         self.order("quit");
     }
 
+    /// One more virtio-serial port, whose other end is `socket`.
+    pub(crate) fn add_port(mut self, name: &str, socket: &Path) {
+        let address = json!({"type": "unix", "data": {"path": socket}});
+        let backend =
+            json!({"type": "socket", "data": {"addr": address, "server": true, "wait": false}});
+        self.order_with("chardev-add", &json!({"id": name, "backend": backend}));
+        let port = json!({"driver": "virtserialport", "chardev": name, "name": name});
+        self.order_with("device_add", &port);
+    }
+
     fn order(&mut self, command: &str) {
-        let line = json!({"execute": command});
+        self.order_with(command, &json!({}));
+    }
+
+    fn order_with(&mut self, command: &str, arguments: &Value) {
+        let line = json!({"execute": command, "arguments": arguments});
         writeln!(self.stream.get_mut(), "{line}").unwrap();
         loop {
             let answer = self.line();

@@ -36,10 +36,15 @@ pub(crate) fn connect(port: u16) -> TcpStream {
 
 /// One connection, both directions at once, each byte compared.
 pub(crate) fn large_transfer(lab: &Lab) {
+    transfer(lab, LARGE);
+}
+
+/// The same of so many bytes in each direction.
+pub(crate) fn transfer(lab: &Lab, length: usize) {
     let listener = mirror(lab);
     let client = connect(lab.mirror_port());
     let (server, _) = listener.accept().unwrap();
-    both_ways(&client, &server, 0, LARGE);
+    both_ways(&client, &server, 0, length);
 }
 
 /// Many connections at once.
@@ -106,6 +111,25 @@ pub(crate) fn behaves_like_a_direct_connection(lab: &Lab) {
         differences
     });
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// A transfer into the guest and back in the middle of which `end` happens to this host, so that
+/// nobody is left to say what its ends see.
+pub(crate) fn abandoned_transfer(lab: &Lab, end: impl FnOnce()) {
+    let listener = mirror(lab);
+    let client = connect(lab.mirror_port());
+    let (server, _) = listener.accept().unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let piece = vec![0; 64 * 1024];
+            while (&client).write_all(&piece).is_ok() {}
+        });
+        let mut some = vec![0; 256 * 1024];
+        (&server).read_exact(&mut some).unwrap();
+        end();
+        let _ = client.shutdown(Shutdown::Both);
+    });
 }
 
 /// A transfer into the guest and back that is cut short by `cut`, once half a window is through. The

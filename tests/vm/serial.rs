@@ -1,0 +1,66 @@
+//! A machine with a virtio-serial port and nothing else.
+
+use std::time::Instant;
+
+use lkc_tests::eventually;
+use nix::sys::signal::Signal;
+
+use crate::{
+    faults,
+    lab::{BOOT, CLUSTER, Carrier, Lab, report},
+    throughput, traffic,
+};
+
+/// Bytes of a transfer in each direction: many times what a port's buffers hold.
+const SOME: usize = 4 * 1024 * 1024;
+
+#[test]
+fn a_serial_port_is_enough() {
+    let Some(lab) = Lab::new(Carrier::Serial) else {
+        return;
+    };
+    let took = lab.up();
+    report(&format!("up by serial port: {:.1} s", took.as_secs_f64()));
+    let status = lab.status();
+    let carrier = status["link"]["carrier"].to_string();
+    assert!(carrier.contains("serial:"), "{carrier}");
+    traffic::transfer(&lab, SOME);
+    traffic::many_connections(&lab);
+    throughput::compare(&lab);
+
+    a_host_that_comes_back_finds_the_line_as_it_was_left(&lab);
+    let recovery = faults::reset_in_a_transfer(&lab);
+    report(&format!(
+        "serial link back after a reset: {:.1} s, {:.2} s after the agent listened",
+        recovery.after_reset.as_secs_f64(),
+        recovery.after_agent.as_secs_f64()
+    ));
+    traffic::transfer(&lab, SOME);
+
+    lab.env.run(&["delete", "--yes"]).succeeds();
+    lab.env.run(&["daemon", "stop"]).succeeds();
+    lab.env.nothing_is_left();
+}
+
+/// The guest is in the middle of a record when its host dies, and the next host is there before it
+/// has looked.
+fn a_host_that_comes_back_finds_the_line_as_it_was_left(lab: &Lab) {
+    let machine = lab.env.machine(CLUSTER);
+    for _ in 0..3 {
+        let daemon = lab.env.daemon();
+        traffic::abandoned_transfer(lab, || daemon.signal(Signal::SIGKILL));
+        let since = Instant::now();
+        lab.env
+            .lkc(["up", "--wait", "agent"])
+            .within(BOOT)
+            .run()
+            .succeeds();
+        let back = eventually("the link is back", BOOT, || lab.is_linked_again(0));
+        report(&format!(
+            "serial link back after the daemon was killed: {:.2} s",
+            back.duration_since(since).as_secs_f64()
+        ));
+        traffic::transfer(lab, SOME / 4);
+    }
+    assert_eq!(lab.env.machine(CLUSTER), machine, "the same machine");
+}
