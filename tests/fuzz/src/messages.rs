@@ -6,13 +6,15 @@ use bytes::{BufMut, Bytes, BytesMut};
 use lkc_protocol::{
     codec::{self, DecodeError, ENVELOPE_LENGTH, Envelope, MAX_BODY, RawMessage},
     message::{
-        AnyRequest, ApplyNetwork, Arrive, Arrived, Body, Change, Cni, ConfigureK3s, Dial,
-        DialNetwork, Dialled, Enrol, Enrolled, Exec, Executing, HandOver, HandedOver, Info,
+        AnyRequest, ApplyNetwork, Arrive, Arrived, Body, Change, Cni, ConfigureK3s, ConfirmNetwork,
+        Dial, DialNetwork, Dialled, Enrol, Enrolled, Exec, Executing, HandOver, HandedOver, Info,
         InfoAnswer, InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig,
         KubeconfigAnswer, KubeconfigValues, Listen, Listening, LogLine, LogSource, Logs,
-        LogsAnswer, NetworkApplied, ObjectStatus, REGISTRY, RouteConfig, Rung, RungState,
-        RungStatus, Shutdown, ShutdownAnswer, Snapshot, TerminalSize, Watch, WatchAnswer,
-        WatchObject, WatchObjectAnswer,
+        LogsAnswer, NetworkApplied, NetworkConfirmed, NetworkMeans, NetworkPhase,
+        NetworkRolledBack, NetworkStatus, NetworkStatusAnswer, NetworkTried, ObjectStatus,
+        REGISTRY, RollBackNetwork, RouteConfig, Rung, RungState, RungStatus, Shutdown,
+        ShutdownAnswer, Snapshot, TerminalSize, TryNetwork, Watch, WatchAnswer, WatchObject,
+        WatchObjectAnswer,
     },
 };
 
@@ -97,7 +99,7 @@ macro_rules! as_arbitrary {
     )* };
 }
 
-as_arbitrary!(bool, u16, u32, u64, String, [u8; 32]);
+as_arbitrary!(bool, u8, u16, u32, u64, String, [u8; 16], [u8; 32]);
 
 macro_rules! one_of_all {
     ($($type:ty),*) => { $(
@@ -109,7 +111,16 @@ macro_rules! one_of_all {
     )* };
 }
 
-one_of_all!(Cni, DialNetwork, K3sRole, LogSource, Rung, RungState);
+one_of_all!(
+    Cni,
+    DialNetwork,
+    K3sRole,
+    LogSource,
+    NetworkMeans,
+    NetworkPhase,
+    Rung,
+    RungState
+);
 
 impl<T: Build> Build for Option<T> {
     fn build(input: &mut Unstructured<'_>) -> arbitrary::Result<Self> {
@@ -210,6 +221,14 @@ messages! {
     Enrolled { proof }
     Exec { arguments, environment, directory, terminal }
     Executing {}
+    TryNetwork { id, deadline_ms, probe, plan_only, network }
+    NetworkTried { pending, left_ms, summary, steps, probes }
+    ConfirmNetwork { id, proof }
+    NetworkConfirmed {}
+    RollBackNetwork { id }
+    NetworkRolledBack {}
+    NetworkStatus {}
+    NetworkStatusAnswer { means, phase, id, left_ms, detail, probes, confirmed }
     Snapshot { sequence, rungs, k3s }
     Change { sequence, rungs, k3s }
     KubeconfigValues {
