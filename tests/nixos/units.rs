@@ -50,7 +50,7 @@ fn the_test_machine_runs_the_packaged_units() {
     }
     let drop_in = read(&guest.join("lkc-guest.conf"));
     let said: Vec<_> = drop_in.values().flat_map(BTreeMap::keys).collect();
-    assert_eq!(said, ["ExecStart", "RequiresMountsFor"]);
+    assert_eq!(said, ["ExecStart", "StandardError", "RequiresMountsFor"]);
 }
 
 fn packaged_dir() -> PathBuf {
