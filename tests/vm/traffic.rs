@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use lkc_tests::behaviours::{self, Difference, play};
+use lkc_tests::{
+    behaviours::{self, Difference, play},
+    eventually,
+};
 
 use crate::lab::Lab;
 
@@ -22,8 +25,11 @@ const LARGE: usize = 16 * 1024 * 1024;
 const MANY: usize = 200;
 const SMALL: usize = 32 * 1024;
 
-/// Where connections come out again.
+/// Where connections come out again. The guest listens for them: a new link has to ask it to first.
 pub(crate) fn mirror(lab: &Lab) -> TcpListener {
+    eventually("the guest listens for the host", PATIENCE, || {
+        (lab.status()["reverse"][0]["state"] == "listening").then_some(())
+    });
     TcpListener::bind(lab.mirror_target()).unwrap()
 }
 
