@@ -174,6 +174,12 @@ fn interruption(command: &Command) -> &'static str {
     }
 }
 
+fn listen(kind: SignalKind) -> Result<Signal, CommandError> {
+    signal(kind).map_err(|error| {
+        CommandError::new(Kind::HostIo, error).context("cannot listen for signals")
+    })
+}
+
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -181,11 +187,6 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self, CommandError> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| {
-                CommandError::new(Kind::HostIo, error).context("cannot listen for signals")
-            })
-        };
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,

@@ -9,11 +9,11 @@ use lkc_protocol::exec::{FromProgram, Signal, ToProgram, encode};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::unix::OwnedWriteHalf,
-    signal::unix::{SignalKind, signal},
+    signal::unix::SignalKind,
     sync::mpsc,
 };
 
-use super::{End, context::Context, program};
+use super::{End, context::Context, listen, program};
 use crate::{
     cli::Exec,
     control::Program,
@@ -120,11 +120,6 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self, CommandError> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| {
-                CommandError::new(Kind::HostIo, error).context("cannot listen for signals")
-            })
-        };
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
