@@ -85,6 +85,8 @@ pub struct ConnectedCarrier {
     /// Whether only the kernel and the hypervisor stand between its ends, so that an authenticated
     /// link may go on unencrypted.
     pub locality: Locality,
+    /// What SSH servers on the way say to everybody before they log somebody in, harmless to print.
+    pub banners: Vec<String>,
 }
 
 impl ConnectedCarrier {
@@ -94,6 +96,15 @@ impl ConnectedCarrier {
             stream: Box::new(stream),
             expected: None,
             locality: Locality::Remote,
+            banners: Vec::new(),
+        }
+    }
+
+    /// Bytes inside SSH.
+    fn of_ssh(stream: ssh::SshStream) -> Self {
+        Self {
+            banners: stream.banners().to_vec(),
+            ..Self::remote(stream)
         }
     }
 

@@ -19,6 +19,7 @@ mod kubectl;
 mod logs;
 mod network;
 mod own_kubeconfig;
+mod passphrase;
 mod program;
 mod relay;
 mod remembered;
@@ -26,6 +27,7 @@ mod restart;
 mod snapshot;
 mod ssh;
 mod status;
+mod terminal;
 mod up;
 mod version;
 mod wait;
@@ -117,7 +119,16 @@ fn run_until_signal(cli: &Cli, output: &Output) -> Result<End, CommandError> {
 }
 
 async fn run(cli: &Cli, output: &Output) -> Result<End, CommandError> {
-    let context = &Context::new(&cli.global, output)?;
+    let context = Context::new(&cli.global, output)?;
+    loop {
+        let outcome = run_once(cli, &context).await;
+        if !passphrase::helped(&context, &outcome).await? {
+            return outcome;
+        }
+    }
+}
+
+async fn run_once(cli: &Cli, context: &Context<'_>) -> Result<End, CommandError> {
     match &cli.command {
         Command::Up(args) => up::run(context, args).await,
         Command::Down(args) => down::run(context, args).await,

@@ -8,6 +8,8 @@ pub mod goal;
 pub mod server;
 pub mod status;
 
+use std::{fmt, path::PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 pub use goal::{Goal, ObjectGoal};
@@ -31,6 +33,9 @@ pub const MAX_LINE: usize = 1024 * 1024;
 pub struct Call {
     /// Build version of the client; another one than the daemon's asks it to hand over.
     pub version: String,
+    /// The socket of the client's SSH agent, which is the one to ask from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_agent: Option<PathBuf>,
     /// What is asked.
     pub request: Request,
 }
@@ -132,6 +137,15 @@ pub enum Request {
         /// What to run.
         program: Program,
     },
+    /// Say which keys of SSH would be taken somewhere and are under a passphrase.
+    LockedKeys,
+    /// Open such a key; it stays open until the daemon ends.
+    Unlock {
+        /// Its file.
+        file: PathBuf,
+        /// What opens it.
+        passphrase: Passphrase,
+    },
     /// Say who the daemon is.
     Daemon,
     /// End the daemon; machines go on running.
@@ -170,12 +184,42 @@ pub enum Reply {
     },
     /// The last line: from here on the connection is a program's.
     Joined,
+    /// Keys of SSH that are under a passphrase.
+    LockedKeys {
+        /// Their files.
+        files: Vec<PathBuf>,
+    },
     /// Who the daemon is.
     Daemon(DaemonInfo),
     /// The end: it is done.
     Done(Done),
     /// The end: it failed.
     Failed(Failure),
+}
+
+/// A passphrase, which no log shows.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Passphrase(String);
+
+impl Passphrase {
+    /// Its text.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Passphrase {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Passphrase(…)")
+    }
 }
 
 /// A program to run in a guest.

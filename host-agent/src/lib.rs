@@ -18,6 +18,7 @@ pub mod machine;
 pub mod output;
 pub mod paths;
 pub mod sanitize;
+pub mod socks;
 
 /// Runs the program.
 ///

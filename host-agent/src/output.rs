@@ -191,6 +191,26 @@ impl Output {
         Ok(line.trim().to_owned())
     }
 
+    /// Whether somebody sits there who can be asked.
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        !self.is_json() && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Reads a line as it is, spaces at its ends and all. The terminal has to be told before that it
+    /// must not show it.
+    ///
+    /// # Errors
+    /// Stdin cannot be read, or the question not be asked.
+    pub fn secret(&self, question: &str) -> io::Result<String> {
+        let mut stderr = io::stderr().lock();
+        write!(stderr, "{question} ").and_then(|()| stderr.flush())?;
+        drop(stderr);
+        let mut line = String::new();
+        io::stdin().lock().take(LONGEST_LINE).read_line(&mut line)?;
+        Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
     /// Prints an error: text on stderr, or a JSON object on stdout.
     pub fn error(&self, error: &CommandError) {
         if self.is_json() {

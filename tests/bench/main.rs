@@ -18,6 +18,8 @@
 mod backend_apart;
 mod bare_relay;
 mod candidates;
+#[cfg(feature = "programs")]
+mod carriers;
 mod check;
 mod children;
 mod goals;
@@ -66,6 +68,8 @@ fn run(options: Options) -> Result<(), Failure> {
         Some(Command::Backend) => backend_apart::run(),
         Some(Command::Check { every_split }) => check::run(every_split),
         Some(Command::Profile(wanted)) => profile::run(&wanted),
+        #[cfg(feature = "programs")]
+        Some(Command::Carriers { rounds, json }) => carriers::run(rounds, json),
         None if options.run.list => {
             report::list();
             Ok(())

@@ -57,6 +57,19 @@ pub(crate) enum Command {
     /// Functions need perf and system calls strace. A release build has no names of its own; build
     /// with `--config profile.release.strip=false --config profile.release.debug=1` to see them.
     Profile(ProfileOptions),
+    #[cfg(feature = "programs")]
+    /// Compare a link over each carrier that needs no virtual machine with the carrier's own bytes
+    ///
+    /// Takes half a minute per round. The programs beside this one are measured: build them all
+    /// with `cargo build --release --workspace`, and this with `--features programs`.
+    Carriers {
+        /// How often each is measured
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rounds: u32,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     #[command(hide = true)]
     TunnelGuest,
     #[command(hide = true)]

@@ -1,7 +1,9 @@
 //! Medians, quantiles and spread.
 
+use serde::Serialize;
+
 /// The middle and the ends of some values.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) least: f64,

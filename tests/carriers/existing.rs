@@ -32,7 +32,12 @@ impl Far {
     }
 
     pub(crate) fn configure(&self, key: &str, carriers: &[&str]) {
-        let more = format!("carriers = {carriers:?}\nguest-key = \"{key}\"");
+        self.configure_more(key, carriers, "");
+    }
+
+    /// The same, with further tables behind.
+    pub(crate) fn configure_more(&self, key: &str, carriers: &[&str], tables: &str) {
+        let more = format!("carriers = {carriers:?}\nguest-key = \"{key}\"\n{tables}");
         self.env
             .configure(&self.env.cluster("k3s-far", 0, &[], &more));
     }

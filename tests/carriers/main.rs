@@ -8,6 +8,7 @@
 
 mod existing;
 mod matrix;
+mod passphrase;
 mod rotation;
 
 use lkc_tests::Programs;

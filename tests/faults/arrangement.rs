@@ -84,6 +84,16 @@ impl Arrangement {
         arrangement
     }
 
+    /// The relay is before the monitor's socket: with a connection of it ends the guest's line.
+    pub(crate) fn serial() -> Self {
+        let guest = Guest::start(PROGRAMS);
+        let monitor = guest.path("serial.sock");
+        peers::serial(&monitor, guest.path("lkc.agent.0"));
+        let relay = Relay::unix(&guest.path("relay.sock"), End::Unix(monitor));
+        let carrier = format!("serial:{}", guest.path("relay.sock").display());
+        Self::new(guest, relay, &carrier)
+    }
+
     fn new(guest: Guest, relay: Relay, carrier: &str) -> Self {
         Self {
             relay,

@@ -70,6 +70,24 @@ pub(crate) async fn cut(arrangement: &Arrangement, length: Length, step: usize) 
     arrangement.relay.set(Fault::None);
 }
 
+/// The same on a line, which the next attempt finds as this one has left it.
+pub(crate) async fn cut_on_a_line(arrangement: &Arrangement, length: Length, step: usize) {
+    for (way, total) in length.ways() {
+        for after in (0..total).step_by(step) {
+            let place = format!("cut {way:?} behind {after} of {total} bytes");
+            arrangement.relay.set(Fault::Cut(way, after));
+            if let Ok(connected) = attempt(arrangement, &place).await {
+                connected.link.close();
+                connected.lost().await;
+            }
+            arrangement.relay.set(Fault::None);
+            let connected = arrangement.guest.until_connected(&arrangement.route).await;
+            exchange(&connected).await.unwrap();
+            connected.close().await;
+        }
+    }
+}
+
 /// Changes a bit of every `step`th byte of both ways.
 pub(crate) async fn flip(arrangement: &Arrangement, length: Length, step: usize) {
     for (way, total) in length.ways() {

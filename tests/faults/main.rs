@@ -72,16 +72,29 @@ fn ssh() {
     }
 }
 
+/// A line has one user at a time and no connections: a preface that an end has missed shows only in
+/// that the next attempt succeeds.
+#[test]
+fn serial() {
+    alone(async {
+        let arrangement = Arrangement::serial();
+        let length = handshake::measure(&arrangement).await;
+        transfer::completes(&arrangement).await;
+        let baseline = Baseline::of(&arrangement);
+        handshake::cut_on_a_line(&arrangement, length, 997).await;
+        handshake::delay(&arrangement).await;
+        baseline.is_back(&arrangement);
+        transfer::cut(&arrangement, length).await;
+        transfer::flip(&arrangement, length).await;
+        transfer::fall_silent(&arrangement, length).await;
+        baseline.is_back(&arrangement);
+        transfer::completes(&arrangement).await;
+    });
+}
+
 /// The one body.
 fn holds(arrangement: impl FnOnce() -> Arrangement, every: &Every) {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    alone(async {
         let arrangement = arrangement();
         // What is made once, is made by then.
         let length = handshake::measure(&arrangement).await;
@@ -101,4 +114,16 @@ fn holds(arrangement: impl FnOnce() -> Arrangement, every: &Every) {
         baseline.is_back(&arrangement);
         transfer::completes(&arrangement).await;
     });
+}
+
+/// Runs one test after the other.
+fn alone(test: impl Future<Output = ()>) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(test);
 }

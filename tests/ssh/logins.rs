@@ -96,11 +96,45 @@ async fn a_key_under_a_passphrase_says_how_to_hand_it_to_an_agent() {
     );
     let hints = error.hints();
     assert_eq!(hints[0], format!("run `ssh-add {}`", key.display()));
-    assert!(
-        hints[1].starts_with("lkc's daemon knows no agent: "),
-        "{hints:?}"
-    );
+    assert!(hints[1].starts_with("without an agent, "), "{hints:?}");
     assert_eq!(error.kind(), lkc_host::error::Kind::Authentication);
+    assert!(keyring().wanted().contains(&key), "{:?}", keyring());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_was_opened_logs_in_until_it_is_another() {
+    let Some(world) = world() else { return };
+    for (name, arguments) in [
+        ("openssh", &["-t", "ed25519", "-N", "my secret"][..]),
+        ("rsa", &["-t", "rsa", "-b", "2048", "-N", "my secret"]),
+        (
+            "pkcs8",
+            &["-t", "ecdsa", "-b", "384", "-m", "PKCS8", "-N", "my secret"],
+        ),
+    ] {
+        let key = world.key(name, arguments);
+        let sshd = world.sshd(&format!("dev-{name}"), &[&key], "");
+        world.write("known_hosts", &sshd.known_hosts());
+        let block = sshd.host_block("dev", &format!("IdentityFile {}", key.display()));
+        let options = options(&world, &block);
+        refusal(&options).await;
+        assert!(keyring().wanted().contains(&key), "{name}");
+        let wrong = keyring().unlock(&key, "my").unwrap_err();
+        assert!(
+            wrong
+                .to_string()
+                .ends_with("does not open with that passphrase")
+        );
+        keyring().unlock(&key, "my secret").unwrap();
+        assert!(!keyring().wanted().contains(&key), "{name}");
+        let connected = connect("dev", &options, &cat()).await;
+        echoes(&mut connected.unwrap_or_else(|error| panic!("{name}: {}", chain(&error)))).await;
+
+        std::fs::remove_file(&key).unwrap();
+        std::fs::remove_file(key.with_extension("pub")).unwrap();
+        let _ = world.key(name, &["-t", "ed25519", "-N", "another"]);
+        refusal(&options).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

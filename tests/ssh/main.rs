@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use lkc_host::carrier::ssh::{self, Destination, Options, SshError, SshStream};
+use lkc_host::carrier::ssh::{self, Destination, Options, SshError, SshStream, keyring};
 use lkc_tests::{
     skipped,
     sshd::{SshWorld, Sshd},

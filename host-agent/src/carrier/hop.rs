@@ -59,12 +59,12 @@ pub(super) async fn connect(
         check_ssh_end(commands).map_err(ConnectFailure::Unsupported)?;
         let targets = [targets, vec![target.clone()]].concat();
         let stream = ssh::connect(&targets, options, &options.destination()).await?;
-        ConnectedCarrier::remote(stream)
+        ConnectedCarrier::of_ssh(stream)
     } else if targets.is_empty() {
         exec::connect(&command(commands, carrier))?
     } else {
         let stream = ssh::connect(&targets, options, &destination(commands, carrier)).await?;
-        ConnectedCarrier::remote(stream)
+        ConnectedCarrier::of_ssh(stream)
     };
     if let Carrier::Hybrid { port, .. } = carrier {
         hybrid::open(&mut connected.stream, *port).await?;

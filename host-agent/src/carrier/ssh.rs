@@ -15,6 +15,7 @@ mod error;
 mod expand;
 mod host_key;
 mod identity;
+mod keyring;
 mod known_hosts;
 mod route;
 mod server;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 pub use authenticate::AuthError;
 pub use error::SshError;
 pub use host_key::{HostKey, HostKeyError, HostKeyParseError};
+pub use keyring::{Keyring, UnlockError, keyring};
 pub use known_hosts::Place;
 pub use settings::{Hop, SettingsError};
 pub use stream::SshStream;
@@ -140,7 +142,7 @@ pub(super) async fn carrier(
 ) -> Result<ConnectedCarrier, ConnectFailure> {
     let targets = std::slice::from_ref(target);
     let stream = connect(targets, options, &options.destination()).await?;
-    Ok(ConnectedCarrier::remote(stream))
+    Ok(ConnectedCarrier::of_ssh(stream))
 }
 
 /// Reaches `destination` through `targets`, one from the other, within ten seconds.

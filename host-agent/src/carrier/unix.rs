@@ -21,5 +21,6 @@ pub(super) async fn connect(path: &Path) -> Result<ConnectedCarrier, ConnectFail
         stream: Box::new(stream),
         locality: Locality::UnderOneKernel(expected.arrival()),
         expected: Some(expected),
+        banners: Vec::new(),
     })
 }

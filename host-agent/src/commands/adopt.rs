@@ -15,8 +15,14 @@ pub(super) async fn run(context: &Context<'_>, args: &Adopt) -> Result<End, Comm
     let cluster = context.cluster(args.which.cluster.as_ref())?;
     let routes = routes(context, args, &cluster)?;
     let output = context.output;
-    let token = output
-        .line("Token of the guest, as `lkc-guest token` prints it there:")
+    // The terminal is read on a thread of its own, so that Ctrl-C is heard.
+    let asking = output.clone();
+    let token = tokio::task::spawn_blocking(move || {
+        asking.line("Token of the guest, as `lkc-guest token` prints it there:")
+    });
+    let token = token
+        .await
+        .map_err(|error| CommandError::new(Kind::Bug, error))?
         .map_err(|error| {
             CommandError::new(Kind::HostIo, format!("cannot read the token: {error}"))
         })?;

@@ -1,7 +1,5 @@
 //! `lkc-host exec`: this command's terminal, or its three streams, as a program in the guest.
 
-mod terminal;
-
 use std::io::{self, IsTerminal as _};
 
 use bytes::Bytes;
@@ -13,13 +11,17 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{End, context::Context, listen, program};
+use super::{
+    End,
+    context::Context,
+    listen, program,
+    terminal::{RawTerminal, size},
+};
 use crate::{
     cli::Exec,
     control::Program,
     error::{CommandError, Kind},
 };
-use terminal::{RawTerminal, size};
 
 /// Bytes of input that are read at once.
 const BLOCK: usize = 16 * 1024;

@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{Call, DaemonInfo, MAX_LINE, Reply, Request};
 use crate::{
+    carrier::ssh::keyring,
     error::{CommandError, Kind},
     paths::Paths,
 };
@@ -170,6 +171,7 @@ async fn call(paths: &Paths, request: Request) -> Result<Replies, CommandError> 
     let (reader, mut writer) = stream.into_split();
     let call = Call {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        ssh_agent: keyring().agent(),
         request,
     };
     let mut line = serde_json::to_vec(&call)

@@ -10,13 +10,22 @@ use lkc_protocol::{
 };
 use tokio::time::timeout;
 
-use super::{guest_link::failure, provision};
-use crate::{carrier::Route, config::ClusterName, control::Failure, error::Kind, paths::Paths};
+use super::{
+    guest_link::{Dialled, Dialling, failure},
+    provision,
+};
+use crate::{
+    carrier::{ConnectedCarrier, Route},
+    config::ClusterName,
+    control::Failure,
+    error::Kind,
+    paths::Paths,
+};
 
 /// Longest time for one carrier, the guest's writing included.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Has the guest behind the first of `routes` that connects let this host in, by a `token` that was
+/// Has the guest behind the one of `routes` that connects first let this host in, by a `token` that was
 /// made there, and pins the key that it proves.
 ///
 /// # Errors
@@ -29,47 +38,58 @@ pub async fn adopt(
     token: &Token,
 ) -> Result<PublicKey, Failure> {
     let identity = provision::identity(paths, cluster).map_err(|error| error.to_failure())?;
-    let mut last = None;
-    for route in routes {
-        let connected = match timeout(DEADLINE, route.connect()).await {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(error)) => {
-                last = Some(failure::of_examined(&error));
-                continue;
-            }
-            Err(_) => {
-                last = Some(too_long(route));
-                continue;
-            }
-        };
-        let options = LinkOptions {
-            identity: identity.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            node: nix::unistd::gethostname()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default(),
-            boot_id: [0; 16],
-            encrypt: Encrypt::Always,
-            locality: connected.locality,
-            limits: Limits::default(),
-        };
-        let enrolled = timeout(DEADLINE, link::enrol(connected.stream, token, &options)).await;
-        return match enrolled {
-            Ok(Ok(guest)) => {
-                let pinned = provision::pin_guest(paths, cluster, guest);
-                pinned.map_err(|error| error.to_failure())?;
-                Ok(guest)
-            }
-            Ok(Err(error)) => Err(of_enrol(&error, cluster)),
-            Err(_) => Err(too_long(route)),
-        };
+    let (route, connected) = connect(routes, cluster).await?;
+    let options = LinkOptions {
+        identity,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: nix::unistd::gethostname()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        boot_id: [0; 16],
+        encrypt: Encrypt::Always,
+        locality: connected.locality,
+        limits: Limits::default(),
+    };
+    match timeout(DEADLINE, link::enrol(connected.stream, token, &options)).await {
+        Ok(Ok(guest)) => {
+            let pinned = provision::pin_guest(paths, cluster, guest);
+            pinned.map_err(|error| error.to_failure())?;
+            Ok(guest)
+        }
+        Ok(Err(error)) => Err(of_enrol(&error, cluster)),
+        Err(_) => Err(too_long(&route)),
     }
-    Err(last.unwrap_or_else(|| Failure {
+}
+
+/// The bytes of the carrier that connects first, the earlier ones with a head start. The token goes
+/// over one only.
+async fn connect(
+    routes: &[Route],
+    cluster: &ClusterName,
+) -> Result<(Route, ConnectedCarrier), Failure> {
+    let dial = |route: Route| -> Dialled<'_, (Route, ConnectedCarrier), Failure> {
+        Box::pin(async move {
+            match timeout(DEADLINE, route.connect()).await {
+                Ok(Ok(connected)) => Ok((route, connected)),
+                Ok(Err(error)) => Err(failure::of_examined(&error)),
+                Err(_) => Err(too_long(&route)),
+            }
+        })
+    };
+    let connected = Dialling::new().round(routes, dial).await;
+    connected.map_err(|failures| {
+        let last = failures.into_iter().last();
+        last.map_or_else(|| unknown(cluster), |(_, failure)| failure)
+    })
+}
+
+fn unknown(cluster: &ClusterName) -> Failure {
+    Failure {
         kind: Kind::Unreachable,
         message: format!("no carrier of {cluster} is known"),
         hints: vec!["name one: --carrier tcp:10.0.0.2:7000".to_owned()],
         tail: Vec::new(),
-    }))
+    }
 }
 
 fn of_enrol(error: &EnrolError, cluster: &ClusterName) -> Failure {

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::future::join_all;
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -63,11 +64,15 @@ pub struct CarrierCheck {
     pub agent_version: Option<String>,
     /// Whether the link stays encrypted, when one stood.
     pub encrypted: Option<bool>,
+    /// What SSH servers on the way say to everybody before they log somebody in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub banners: Vec<String>,
     /// Why not, and what to do.
     pub failure: Option<Failure>,
 }
 
-/// Tries the carriers one after the other; `ours` says whether lkc made the machine. Each link is closed as soon as it stands.
+/// Tries the carriers, all at once; `ours` says whether lkc made the machine. Each link is closed as
+/// soon as it stands.
 ///
 /// # Errors
 /// The cluster's keys cannot be read.
@@ -79,38 +84,61 @@ pub async fn examine(
 ) -> Result<Vec<CarrierCheck>, Failure> {
     let credentials =
         provision::credentials(paths, cluster, [0; 16]).map_err(|error| error.to_failure())?;
-    let mut checks = Vec::new();
-    for route in routes {
-        let begin = Instant::now();
-        let attempt = timeout(DEADLINE, connect(route, cluster, &credentials, ours)).await;
-        let result = attempt.unwrap_or_else(|_| {
-            Err((
-                Stage::Connect,
-                Failure {
-                    kind: Kind::Unreachable,
-                    message: format!("not connected within {} s", DEADLINE.as_secs()),
-                    hints: Vec::new(),
-                    tail: Vec::new(),
-                },
-            ))
-        });
-        let ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (link, failed) = match result {
-            Ok(link) => (Some(link), None),
-            Err(failed) => (None, Some(failed)),
-        };
-        let (agent_version, encrypted) = link.unzip();
-        let (stage, failure) = failed.unzip();
-        checks.push(CarrierCheck {
-            carrier: route.to_string(),
-            failed: stage,
-            ms,
-            agent_version,
-            encrypted,
-            failure,
-        });
+    let checks = routes
+        .iter()
+        .map(|route| check(route, cluster, &credentials, ours));
+    Ok(join_all(checks).await)
+}
+
+async fn check(
+    route: &Route,
+    cluster: &ClusterName,
+    credentials: &Credentials,
+    ours: bool,
+) -> CarrierCheck {
+    let begin = Instant::now();
+    let attempt = timeout(DEADLINE, connect(route, cluster, credentials, ours)).await;
+    let result = attempt.unwrap_or_else(|_| {
+        Err((
+            Stage::Connect,
+            Failure {
+                kind: Kind::Unreachable,
+                message: format!("not connected within {} s", DEADLINE.as_secs()),
+                hints: Vec::new(),
+                tail: Vec::new(),
+            },
+        ))
+    });
+    let ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let check = CarrierCheck {
+        carrier: route.to_string(),
+        failed: None,
+        ms,
+        agent_version: None,
+        encrypted: None,
+        banners: Vec::new(),
+        failure: None,
+    };
+    match result {
+        Ok(found) => CarrierCheck {
+            agent_version: Some(found.agent_version),
+            encrypted: Some(found.is_encrypted),
+            banners: found.banners,
+            ..check
+        },
+        Err((stage, failure)) => CarrierCheck {
+            failed: Some(stage),
+            failure: Some(failure),
+            ..check
+        },
     }
-    Ok(checks)
+}
+
+/// What a link tells.
+struct Found {
+    agent_version: String,
+    is_encrypted: bool,
+    banners: Vec<String>,
 }
 
 async fn connect(
@@ -118,12 +146,13 @@ async fn connect(
     cluster: &ClusterName,
     credentials: &Credentials,
     ours: bool,
-) -> Result<(String, bool), (Stage, Failure)> {
+) -> Result<Found, (Stage, Failure)> {
     let visit = Visit::over(route, cluster, credentials, ours).await?;
-    let found = (
-        visit.link().peer().version.clone(),
-        visit.link().is_encrypted(),
-    );
+    let found = Found {
+        agent_version: visit.link().peer().version.clone(),
+        is_encrypted: visit.link().is_encrypted(),
+        banners: visit.banners().to_vec(),
+    };
     visit.end().await;
     Ok(found)
 }

@@ -28,6 +28,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(super) use dialling::{Dialled, Dialling};
+
 use super::{
     machine_tasks::Place,
     reporter::Reporter,
@@ -42,7 +44,6 @@ use crate::{
     machine::Machine,
 };
 use backoff::Backoff;
-use dialling::{Dialled, Dialling};
 
 /// Longest time from the first byte of an attempt to a link. Each step of the handshake has a
 /// deadline of its own; this one bounds a carrier that hangs and a peer that drips.
@@ -258,6 +259,7 @@ impl GuestLink {
             stream,
             expected,
             locality,
+            ..
         } = carrier;
         let options = self.options(locality);
         let peer = self.credentials.guest;

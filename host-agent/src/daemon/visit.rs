@@ -12,7 +12,7 @@ use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
     examine::Stage,
-    guest_link::{Credentials, failure},
+    guest_link::{Credentials, Dialled, Dialling, failure},
     provision,
 };
 use crate::{
@@ -33,15 +33,16 @@ const GOODBYE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Visit {
     link: Link,
+    banners: Vec<String>,
     driving: JoinHandle<LinkEnd>,
 }
 
 impl Visit {
-    /// Connects over the first of the carriers that leads to the guest; `ours` says whether lkc made
-    /// the machine.
+    /// Connects over the carrier that leads to the guest first, the earlier ones with a head start;
+    /// `ours` says whether lkc made the machine.
     ///
     /// # Errors
-    /// No carrier does; the failure is the first one's.
+    /// No carrier does; the failure is the one that came first.
     pub async fn begin(
         paths: &Paths,
         cluster: &ClusterName,
@@ -50,21 +51,25 @@ impl Visit {
     ) -> Result<Self, Failure> {
         let credentials =
             provision::credentials(paths, cluster, [0; 16]).map_err(|error| error.to_failure())?;
-        let mut first = None;
-        for route in routes {
-            let attempt = timeout(DEADLINE, Self::over(route, cluster, &credentials, ours)).await;
-            match attempt {
-                Ok(Ok(visit)) => return Ok(visit),
-                Ok(Err((_, failure))) => first = first.or(Some(failure)),
-                Err(_) => {}
-            }
-        }
-        Err(first.unwrap_or_else(|| Failure {
-            kind: Kind::Unreachable,
-            message: format!("not connected within {} s", DEADLINE.as_secs()),
-            hints: Vec::new(),
-            tail: Vec::new(),
-        }))
+        let credentials = &credentials;
+        let dial = |route: Route| -> Dialled<'_, Self, Option<Failure>> {
+            Box::pin(async move {
+                match timeout(DEADLINE, Self::over(&route, cluster, credentials, ours)).await {
+                    Ok(reached) => reached.map_err(|(_, failure)| Some(failure)),
+                    Err(_) => Err(None),
+                }
+            })
+        };
+        let reached = Dialling::new().round(routes, dial).await;
+        reached.map_err(|failures| {
+            let told = failures.into_iter().find_map(|(_, failure)| failure);
+            told.unwrap_or_else(|| Failure {
+                kind: Kind::Unreachable,
+                message: format!("not connected within {} s", DEADLINE.as_secs()),
+                hints: Vec::new(),
+                tail: Vec::new(),
+            })
+        })
     }
 
     /// Connects over one carrier, and says how far that went.
@@ -81,6 +86,7 @@ impl Visit {
             };
             (stage, failure::of_examined(&error))
         })?;
+        let banners = connected.banners;
         let options = LinkOptions {
             identity: credentials.identity.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -103,13 +109,22 @@ impl Visit {
         // A guest's requests are the daemon's to answer.
         drop(incoming);
         let driving = tokio::spawn(driver.run());
-        Ok(Self { link, driving })
+        Ok(Self {
+            link,
+            banners,
+            driving,
+        })
     }
 
     /// The link.
     #[must_use]
     pub fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// What SSH servers on the way say to everybody.
+    pub(super) fn banners(&self) -> &[String] {
+        &self.banners
     }
 
     /// Asks, and waits for the answer no longer than `patience`; `what` is said of a failure.

@@ -29,6 +29,13 @@ pub fn carrier_table(checks: &[CarrierCheck], paint: Paint) -> String {
     let heads = ["CARRIER", "LINK", "FAILED AT", "TOOK", "DETAIL"];
     let mut text = columns(&heads, rows.collect(), paint);
     for check in checks {
+        for banner in &check.banners {
+            text.push_str(&format!(
+                "\n{}: its SSH server says: {}",
+                sanitize::line(&check.carrier),
+                sanitize::line(banner)
+            ));
+        }
         let hints = check.failure.iter().flat_map(|failure| &failure.hints);
         for hint in hints {
             text.push_str(&format!(
@@ -54,6 +61,7 @@ mod tests {
             ms: 12,
             agent_version: Some("0.1.0\u{1b}[2J".to_owned()),
             encrypted: Some(false),
+            banners: vec!["Authorised users only".to_owned()],
             failure: None,
         };
         let bad = CarrierCheck {
@@ -62,6 +70,7 @@ mod tests {
             ms: 8000,
             agent_version: None,
             encrypted: None,
+            banners: Vec::new(),
             failure: Some(Failure {
                 kind: Kind::Unreachable,
                 message: "the address said nothing within 8 s".to_owned(),
@@ -74,6 +83,7 @@ mod tests {
         vsock:52:5000      yes   -          12 ms    lkc-guest 0.1.0\u{1b}[2J, in plain
         tcp:10.0.0.2:7000  no    connect    8000 ms  the address said nothing within 8 s
 
+        vsock:52:5000: its SSH server says: Authorised users only
         hint: tcp:10.0.0.2:7000: look whether the machine runs and its network is up
         ");
     }

@@ -54,6 +54,7 @@ impl<'a> Event<'a> {
             | Reply::Checked(_)
             | Reply::Snapshots { .. }
             | Reply::Joined
+            | Reply::LockedKeys { .. }
             | Reply::Daemon(_)
             | Reply::Done(_)
             | Reply::Failed(_) => None,

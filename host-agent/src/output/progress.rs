@@ -108,6 +108,7 @@ impl<'a> Progress<'a> {
             | Reply::Checked(_)
             | Reply::Snapshots { .. }
             | Reply::Joined
+            | Reply::LockedKeys { .. }
             | Reply::Daemon(_)
             | Reply::Done(_)
             | Reply::Failed(_) => {

@@ -58,6 +58,7 @@ pub fn check_reply(input: &[u8]) {
         Reply::Goal { .. }
         | Reply::Log { .. }
         | Reply::Joined
+        | Reply::LockedKeys { .. }
         | Reply::Daemon(_)
         | Reply::Done(_) => {}
     }

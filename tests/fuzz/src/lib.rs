@@ -13,6 +13,8 @@ pub mod network;
 mod pieces;
 pub mod preface;
 pub mod session_operations;
+pub mod socks;
+pub mod streams;
 mod text;
 
 /// A fuzz target: its name, which is that of its corpus, and what it checks.
@@ -22,6 +24,8 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("control_call", control::check_call),
     ("control_reply", control::check_reply),
+    ("datagrams", streams::check_datagrams),
+    ("exec_pieces", streams::check_exec),
     ("frame_sequence", frames::check_sequence),
     ("frames", frames::check_bytes),
     ("handshake", handshake::check_bytes),
@@ -38,4 +42,5 @@ pub const TARGETS: &[Target] = &[
     ("preface", preface::check_bytes),
     ("preface_sequence", preface::check_sequence),
     ("session_operations", session_operations::check),
+    ("socks", socks::check),
 ];

@@ -1,6 +1,7 @@
 //! Logs in by public key: what an agent has, then what the key files have.
 //!
-//! Passwords and questions are not answered: nobody sits at the daemon.
+//! Passwords and questions are not answered: nobody sits at the daemon. A key under a passphrase is
+//! asked for by the command that needs it.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,6 +21,7 @@ use tokio::net::UnixStream;
 
 use super::{
     identity::{IdentityFile, Secret, SignError},
+    keyring::keyring,
     server::{Server, Story},
     settings::Settings,
 };
@@ -85,10 +87,10 @@ impl AuthError {
                 add(file),
                 match agent {
                     Some(socket) => format!(
-                        "lkc's daemon asks the agent at {}; if yours is another, {ASK_TODAYS}",
+                        "the agent at {} was asked; if yours is another, set SSH_AUTH_SOCK and run this again",
                         socket.display()
                     ),
-                    None => format!("lkc's daemon knows no agent: {ASK_TODAYS}"),
+                    None => "without an agent, run this again in a terminal: it asks for the passphrase".to_owned(),
                 },
             ],
             Self::Refused { locked, .. } => {
@@ -100,7 +102,7 @@ impl AuthError {
             }
             Self::NoKeys { .. } => vec![
                 "make one with `ssh-keygen -t ed25519`, or start an agent and run `ssh-add`".to_owned(),
-                format!("lkc's daemon asks the agent that was there when it started: {ASK_TODAYS}"),
+                "the agent of SSH_AUTH_SOCK is asked, as it was when a command was last run".to_owned(),
             ],
             Self::NotByKey { .. } | Self::More { .. } => vec![format!(
                 "let the server take a key alone from {user}, or use a carrier by the ssh program: `exec:ssh {user}@{host} lkc-guest stdio`"
@@ -112,10 +114,6 @@ impl AuthError {
         }
     }
 }
-
-/// The daemon has the environment of the command that started it.
-const ASK_TODAYS: &str =
-    "after `lkc-host daemon stop` the next command starts a daemon that asks its own";
 
 fn add(file: &Path) -> String {
     format!("run `ssh-add {}`", file.display())
@@ -289,10 +287,13 @@ impl Attempt<'_> {
                 self.tried.push(name);
                 self.judge(Some(answer))
             }
-            Err(SignError::Locked) => Err(AuthError::Passphrase {
-                file: file.file.clone(),
-                agent: self.agent.map(Path::to_owned),
-            }),
+            Err(SignError::Locked) => {
+                keyring().want(&file.file);
+                Err(AuthError::Passphrase {
+                    file: file.file.clone(),
+                    agent: self.agent.map(Path::to_owned),
+                })
+            }
             Err(SignError::Gone(_)) => self.judge(None),
             Err(error) => {
                 self.tried.push(format!("{name} ({error})"));
@@ -352,6 +353,9 @@ impl Attempt<'_> {
 
     fn refused(self, settings: &Settings) -> AuthError {
         if self.count > 0 || !self.locked.is_empty() {
+            for file in &self.locked {
+                keyring().want(file);
+            }
             return AuthError::Refused {
                 tried: self.tried,
                 locked: self.locked,

@@ -22,6 +22,8 @@ use thiserror::Error;
 
 use rsa::RsaSigner;
 
+use super::keyring::keyring;
+
 /// Most bytes of a key file. The largest useful one, of 16384 bits of RSA, has 13 KiB.
 const MAX_FILE: u64 = 64 * 1024;
 
@@ -70,21 +72,25 @@ impl IdentityFile {
 
     fn of_private(file: &Path, text: &str, beside: impl Fn() -> Option<PublicKey>) -> Self {
         if let Ok(key) = PrivateKey::from_openssh(text) {
-            let public = Some(key.public_key().clone());
-            let secret = match key.algorithm() {
-                _ if key.is_encrypted() => Secret::Locked,
-                Algorithm::Rsa { .. } => match RsaSigner::of_openssh(&key) {
-                    Some(signer) => Secret::Rsa(Box::new(signer)),
-                    None => Secret::Elsewhere,
-                },
-                Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Secret::Key(Box::new(key)),
-                // The key of a token or card: an agent knows how to ask it.
-                _ => Secret::Elsewhere,
+            let public = key.public_key().clone();
+            let secret = if key.is_encrypted() {
+                keyring()
+                    .unlocked(file, Some(&public))
+                    .map_or(Secret::Locked, |key| Secret::of((*key).clone()))
+            } else {
+                Secret::of(key)
             };
-            return Self::new(file, public, secret);
+            return Self::new(file, Some(public), secret);
         }
         if text.contains("ENCRYPTED") {
-            return Self::new(file, beside(), Secret::Locked);
+            let public = beside();
+            return match keyring().unlocked(file, public.as_ref()) {
+                Some(key) => {
+                    let public = key.public_key().clone();
+                    Self::new(file, Some(public), Secret::of((*key).clone()))
+                }
+                None => Self::new(file, public, Secret::Locked),
+            };
         }
         if let Some((signer, public)) = RsaSigner::of_pem(text) {
             return Self::new(file, Some(public), Secret::Rsa(Box::new(signer)));
@@ -103,6 +109,21 @@ impl IdentityFile {
             file: file.to_owned(),
             public,
             secret,
+        }
+    }
+}
+
+impl Secret {
+    /// An opened key.
+    fn of(key: PrivateKey) -> Self {
+        match key.algorithm() {
+            Algorithm::Rsa { .. } => match RsaSigner::of_openssh(&key) {
+                Some(signer) => Self::Rsa(Box::new(signer)),
+                None => Self::Elsewhere,
+            },
+            Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Self::Key(Box::new(key)),
+            // The key of a token or card: an agent knows how to ask it.
+            _ => Self::Elsewhere,
         }
     }
 }
@@ -162,7 +183,7 @@ fn public_of(file: &Path) -> Option<PublicKey> {
     PublicKey::from_openssh(text_of(file).ok()?.trim()).ok()
 }
 
-fn text_of(file: &Path) -> io::Result<String> {
+pub(super) fn text_of(file: &Path) -> io::Result<String> {
     let mut text = String::new();
     fs::File::open(file)?
         .take(MAX_FILE)

@@ -17,6 +17,7 @@ pub(super) use query::query;
 
 use super::{
     expand::{LocalUser, Tokens, dot_ssh},
+    keyring::keyring,
     target::{Target, TargetError, check_name},
 };
 
@@ -132,7 +133,7 @@ impl Settings {
                 .map(file)
                 .collect(),
             identities_only: false,
-            agent: agent_of_environment(),
+            agent: keyring().agent(),
             known_hosts: ["known_hosts", "known_hosts2"]
                 .iter()
                 .map(file)
@@ -289,12 +290,6 @@ fn paths(list: &str, tokens: &Tokens<'_>) -> Result<Vec<PathBuf>, SettingsError>
         .filter(|file| *file != "none" && Path::new(file) != Path::new("/dev/null"))
         .map(|file| tokens.path(file))
         .collect()
-}
-
-fn agent_of_environment() -> Option<PathBuf> {
-    std::env::var_os("SSH_AUTH_SOCK")
-        .filter(|socket| !socket.is_empty())
-        .map(PathBuf::from)
 }
 
 fn checked(name: &str) -> Result<String, SettingsError> {

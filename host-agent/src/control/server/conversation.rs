@@ -16,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{exec, follow};
 use crate::{
+    carrier::ssh::keyring,
     config::ClusterName,
     control::{Call, Done, Failure, MAX_LINE, Reply, Request},
     daemon::{
         Handle,
         state::{ClusterRequest, unknown_cluster},
     },
-    error::Kind,
+    error::{CommandError, Kind},
     machine::SnapshotOrder,
 };
 
@@ -125,6 +126,9 @@ impl Conversation {
             mut teller,
             handle,
         } = self;
+        if let Some(agent) = &call.ssh_agent {
+            keyring().take_agent(agent.clone());
+        }
         if let Request::Exec { cluster, program } = &call.request {
             let joined = exec::serve(&mut reader, &mut teller, &handle, cluster, program);
             if let Some(Err(error)) = stop.run_until_cancelled(joined).await {
@@ -273,6 +277,22 @@ async fn answer(call: Call, teller: &mut Teller, handle: &Handle) -> Result<(), 
         }
         // Its conversation is another one.
         Request::Exec { .. } => Ok(()),
+        Request::LockedKeys => {
+            let files = keyring().wanted();
+            teller.tell(&Reply::LockedKeys { files }).await?;
+            teller.end(Ok(false)).await
+        }
+        Request::Unlock { file, passphrase } => {
+            // As slow as guessing is to be.
+            let opened =
+                tokio::task::spawn_blocking(move || keyring().unlock(&file, passphrase.expose()));
+            let end = match opened.await {
+                Ok(Ok(())) => Ok(true),
+                Ok(Err(error)) => Err(CommandError::new(Kind::BadInput, error).into()),
+                Err(error) => Err(CommandError::new(Kind::Bug, error).into()),
+            };
+            teller.end(end).await
+        }
         Request::Daemon => {
             teller.tell(&Reply::Daemon(handle.info())).await?;
             teller.end(Ok(false)).await

@@ -236,6 +236,7 @@ async fn another_version_is_told_so_even_when_it_speaks_another_language() {
     let bench = Bench::new();
     let known = serde_json::to_string(&Call {
         version: "9.9.9".to_owned(),
+        ssh_agent: None,
         request: Request::Down { cluster: name() },
     });
     for line in [
@@ -255,6 +256,7 @@ async fn another_version_is_told_so_even_when_it_speaks_another_language() {
     }
     let stop = Call {
         version: "9.9.9".to_owned(),
+        ssh_agent: None,
         request: Request::Daemon,
     };
     let line = format!("{}\n", serde_json::to_string(&stop).unwrap());

@@ -1,8 +1,6 @@
 //! A SOCKS5 listener: its clients name their targets themselves, and the guest's policy says which
 //! of them may be reached. Names are resolved in the guest.
 
-mod negotiation;
-
 use std::{
     io,
     sync::{Arc, atomic::Ordering},
@@ -23,7 +21,7 @@ use super::{
     connection::{Connection, Reached, Refused},
     counters::{ForwardCounters, Layer},
 };
-use negotiation::{Negotiation, Progress, Reply, SocksError};
+use crate::socks::{Negotiation, Progress, Reply, SocksError};
 
 /// Longest time from a connection to the last byte of its request. Programs say it all at once.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -8,7 +8,7 @@ use tokio::time::sleep_until;
 use super::turns::{Next, Turns};
 
 /// What becomes of one carrier.
-pub(super) type Dialled<'a, L, E> = Boxed<'a, Result<L, E>>;
+pub(in super::super) type Dialled<'a, L, E> = Boxed<'a, Result<L, E>>;
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -16,7 +16,7 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 type Ended<K, L, E> = (K, Result<L, E>);
 
 /// Carriers that are being dialled. A slow one stays here from one round to the next.
-pub(super) struct Dialling<'a, K, L, E> {
+pub(in super::super) struct Dialling<'a, K, L, E> {
     turns: Turns<K>,
     attempts: FuturesUnordered<Boxed<'a, Ended<K, L, E>>>,
     /// One that ended between two rounds.
@@ -29,7 +29,7 @@ where
     L: 'a,
     E: 'a,
 {
-    pub(super) fn new() -> Self {
+    pub(in super::super) fn new() -> Self {
         Self {
             turns: Turns::new(),
             attempts: FuturesUnordered::new(),
@@ -41,7 +41,7 @@ where
     ///
     /// # Errors
     /// What failed in this round, in the order in which it did.
-    pub(super) async fn round(
+    pub(in super::super) async fn round(
         &mut self,
         carriers: &[K],
         dial: impl Fn(K) -> Dialled<'a, L, E>,

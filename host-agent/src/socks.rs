@@ -13,15 +13,16 @@ const CONNECT: u8 = 1;
 
 /// Where a client wants to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
+pub struct Target {
     /// An address, or a name for the guest to resolve.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub host: String,
+    /// Port of it.
+    pub port: u16,
 }
 
 /// What follows from the bytes of a step.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub enum Progress {
     /// The next step.
     More,
     /// Send this, then the next step.
@@ -32,22 +33,28 @@ pub(super) enum Progress {
 
 /// Why a client cannot be served.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(super) enum SocksError {
+pub enum SocksError {
+    /// It says another version, or no SOCKS at all.
     #[error("the client does not speak SOCKS 5: its first byte is {0}")]
     Version(u8),
+    /// It offers no way without.
     #[error("the client insists on authentication, which there is none of")]
     Authentication,
+    /// Another than CONNECT.
     #[error("the client asks for {}; only CONNECT is served", command(*.0))]
     Command(u8),
+    /// Neither IPv4, IPv6 nor a name.
     #[error("the client names an address of the unknown kind {0}")]
     AddressKind(u8),
+    /// Not a name as resolvers take it.
     #[error("the client names a host that no host can have")]
     Name,
 }
 
 impl SocksError {
     /// The bytes that tell the client; none where it would not understand any.
-    pub(super) fn answer(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn answer(&self) -> Vec<u8> {
         match self {
             Self::Version(_) => Vec::new(),
             Self::Authentication => vec![VERSION, 0xff],
@@ -68,30 +75,39 @@ fn command(number: u8) -> String {
 
 /// What became of a request: RFC 1928 §6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reply {
+pub enum Reply {
+    /// The connection is there.
     Succeeded = 0,
+    /// It is not, for another reason than those below.
     Failure = 1,
+    /// Neither end allows such a target.
     NotAllowed = 2,
+    /// The guest knows no way to it.
     NetworkUnreachable = 3,
+    /// Nobody answers for it.
     HostUnreachable = 4,
+    /// It does not listen.
     ConnectionRefused = 5,
     /// "TTL expired", which clients show as a timeout.
     TimedOut = 6,
+    /// Another than CONNECT was asked for.
     CommandNotSupported = 7,
+    /// Neither IPv4, IPv6 nor a name.
     AddressKindNotSupported = 8,
 }
 
 impl Reply {
     /// The whole reply. The address that the guest connects from is not known here, and is told as
     /// 0.0.0.0:0.
-    pub(super) const fn encode(self) -> [u8; 10] {
+    #[must_use]
+    pub const fn encode(self) -> [u8; 10] {
         [VERSION, self as u8, 0, 1, 0, 0, 0, 0, 0, 0]
     }
 }
 
 /// A negotiation under way.
 #[derive(Debug, Default)]
-pub(super) struct Negotiation {
+pub struct Negotiation {
     step: Step,
 }
 
@@ -109,7 +125,8 @@ enum Step {
 
 impl Negotiation {
     /// Bytes that the next step takes; 257 at most.
-    pub(super) const fn wants(&self) -> usize {
+    #[must_use]
+    pub const fn wants(&self) -> usize {
         match self.step {
             Step::Greeting => 2,
             Step::Methods(count) => count as usize,
@@ -122,7 +139,10 @@ impl Negotiation {
     }
 
     /// Takes the bytes of the next step, as many as it [wants](Self::wants).
-    pub(super) fn handle(&mut self, bytes: &[u8]) -> Result<Progress, SocksError> {
+    ///
+    /// # Errors
+    /// [`SocksError`], after which nothing that the client says makes sense.
+    pub fn handle(&mut self, bytes: &[u8]) -> Result<Progress, SocksError> {
         match (self.step, bytes) {
             (Step::Greeting, &[VERSION, 0]) => Err(SocksError::Authentication),
             (Step::Greeting, &[VERSION, count]) => self.go_to(Step::Methods(count)),

@@ -1,8 +1,8 @@
-//! The terminal of this command: its size, and every key of it for the program.
+//! The terminal of this command: its size, every key of it for a program, or none of them shown.
 
 use std::io;
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// Columns and rows taken for a terminal that does not say.
 const DEFAULT_SIZE: [u16; 2] = [80, 24];
@@ -31,6 +31,28 @@ impl RawTerminal {
 }
 
 impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
+    }
+}
+
+/// Our terminal while it does not show what is typed. Dropping it sets it back.
+pub(super) struct HiddenInput(Termios);
+
+impl HiddenInput {
+    /// None where standard input is no terminal.
+    pub(super) fn enter() -> Option<Self> {
+        let before = tcgetattr(io::stdin()).ok()?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        // The end of the line is seen all the same.
+        hidden.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &hidden).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for HiddenInput {
     fn drop(&mut self) {
         let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
     }
