@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::netlink::{ChangeError, answers};
@@ -12,11 +13,11 @@ use super::observed::ObservedNetwork;
 use super::plan::{Action, LinkRef};
 use super::session::{Attempt, Session};
 
-/// How long the owner of an address gets to answer. On a wire that is a bridge or a virtual switch
-/// it takes less than a millisecond.
-const OWNER: Duration = Duration::from_millis(500);
+/// How long the owner of an address gets to answer: it is asked three times. An answer takes less
+/// than a millisecond on a wire that is a bridge or a virtual switch.
+const OWNER: Duration = Duration::from_millis(1500);
 
-/// How long a gateway gets: the kernel asks three times, a second apart.
+/// How long a gateway gets, which may be a router that starts with its guest.
 const GATEWAY: Duration = Duration::from_secs(3);
 
 /// How long a link that was down may take until it carries.
@@ -40,11 +41,15 @@ pub(super) async fn addresses(session: &mut Session, attempt: &Attempt) -> Resul
         if new.is_empty() || !carries(session, index).await? {
             continue;
         }
-        for address in new {
-            if answers(&session.netlink, index, address.ip(), OWNER).await? {
+        let netlink = &session.netlink;
+        let asking = new
+            .iter()
+            .map(|address| answers(netlink, index, address.ip(), OWNER));
+        for (address, answered) in new.iter().zip(join_all(asking).await) {
+            if answered? {
                 let link = before.link(index).map(|link| link.name.clone());
                 return Err(ChangeError::Duplicate {
-                    address: *address,
+                    address: **address,
                     link: link.unwrap_or_default(),
                 });
             }

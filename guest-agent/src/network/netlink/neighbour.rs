@@ -11,6 +11,10 @@ use tokio::time::Instant;
 use super::events::Events;
 use super::{Netlink, NetlinkError, io_error};
 
+/// Time until somebody is asked once more. The first request is lost where the wire behind the link
+/// has not heard yet that the link is up: a bridge and a queue hear it a second late.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// Whether a host on the link with the kernel's index `link` answers for `ip` within `patience`. The
 /// link must be up and `ip` no address of ours.
 ///
@@ -35,9 +39,26 @@ async fn asked(
     (link, ip): (u32, IpAddr),
     deadline: Instant,
 ) -> Result<bool, NetlinkError> {
+    while Instant::now() < deadline {
+        ask(netlink, link, ip).await?;
+        let until = deadline.min(Instant::now() + AGAIN);
+        loop {
+            if is_known(state(netlink, link, ip).await?) {
+                return Ok(true);
+            }
+            if !events.changed(until).await {
+                break;
+            }
+        }
+        // Where nothing is told any more the pace stays.
+        tokio::time::sleep_until(until).await;
+    }
+    Ok(false)
+}
+
+/// Sends a request on the wire, whatever was known before: that may be of yesterday.
+async fn ask(netlink: &Netlink, link: u32, ip: IpAddr) -> Result<(), NetlinkError> {
     let handle = netlink.handle.neighbours();
-    // What is known may be of yesterday. The kernel confirms it only after seconds, a new entry at
-    // once; where there was none there is nothing to remove.
     let mut known = NeighbourMessage::default();
     known.header.ifindex = link;
     known.header.family = match ip {
@@ -47,29 +68,28 @@ async fn asked(
     known
         .attributes
         .push(NeighbourAttribute::Destination(neighbour_address(ip)));
+    // The kernel confirms a known one, and repeats a request, only after seconds; for a new one it
+    // asks at once. Where there was none there is nothing to remove.
     let _ = handle.del(known).execute().await;
     let ask = handle
         .add(link, ip)
         .state(NeighbourState::None)
         .flags(NeighbourFlags::Use)
         .replace();
-    ask.execute().await.map_err(failed)?;
-    loop {
-        match state(netlink, link, ip).await? {
-            Some(
-                NeighbourState::Reachable
+    ask.execute().await.map_err(failed)
+}
+
+const fn is_known(state: Option<NeighbourState>) -> bool {
+    matches!(
+        state,
+        Some(
+            NeighbourState::Reachable
                 | NeighbourState::Stale
                 | NeighbourState::Delay
                 | NeighbourState::Probe
-                | NeighbourState::Permanent,
-            ) => return Ok(true),
-            Some(NeighbourState::Failed) => return Ok(false),
-            _ => {}
-        }
-        if !events.changed(deadline).await {
-            return Ok(false);
-        }
-    }
+                | NeighbourState::Permanent
+        )
+    )
 }
 
 async fn state(
