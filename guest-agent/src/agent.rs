@@ -31,10 +31,10 @@ use crate::{
     config::{Cli, Command, ConfigError, Keys, NetworkCommand, OutputFormat, RunArgs, StateArgs},
     enrolment::{self, Enrolment, EnrolmentArgs},
     host_link::{self, Guest},
-    k3s::{K3sPaths, Runner},
+    k3s::{self, K3sPaths, Runner},
     listen::{Accepted, ListenError, Listener},
     network::{
-        NetworkError,
+        self, NetworkError,
         change::{self, Keeper, News, Request},
     },
     observe::{Observer, ObserverTasks, describe},
@@ -412,8 +412,12 @@ impl NetworkTask {
             runtime_dir,
         } = &self.directories;
         let mut keeper = Keeper::new(state_dir, runtime_dir).await;
-        if let Err(error) = keeper.begin().await {
-            tracing::error!(error = %describe(&error), "the confirmed network is not there");
+        match keeper.begin().await {
+            Ok(Some(_)) => k3s::bring_back(&K3sPaths::usual(), &network::own_addresses().await),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(error = %describe(&error), "the confirmed network is not there");
+            }
         }
         self.tell(&mut keeper).await;
         // What is ordered after the agent, k3s above all, finds the addresses that it was told.

@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod dropin;
 pub(crate) mod encoding;
 mod handle;
+mod kept;
 mod pidfd;
 pub mod process;
 mod runner;
@@ -17,6 +18,7 @@ pub mod unit;
 use std::path::{Path, PathBuf};
 
 pub use handle::{K3s, K3sError};
+pub use kept::bring_back;
 pub use runner::Runner;
 
 /// Where what k3s needs is.
@@ -28,6 +30,8 @@ pub struct K3sPaths {
     pub data_dir: PathBuf,
     /// Our own runtime directory, where the pid file is.
     pub run_dir: PathBuf,
+    /// Our own directory that outlives a boot.
+    pub state_dir: PathBuf,
     /// What k3s prints, where the agent runs it.
     pub log_path: PathBuf,
 }
@@ -38,13 +42,14 @@ impl K3sPaths {
     /// k3s' default directory of data.
     pub const DATA_DIR: &'static str = "/var/lib/rancher/k3s";
 
-    /// k3s' own defaults, and `/run/lkc` and `/var/log/k3s.log` for us.
+    /// k3s' own defaults, and `/run/lkc`, `/var/lib/lkc` and `/var/log/k3s.log` for us.
     #[must_use]
     pub fn usual() -> Self {
         Self {
             etc_dir: Self::ETC_DIR.into(),
             data_dir: Self::DATA_DIR.into(),
             run_dir: "/run/lkc".into(),
+            state_dir: "/var/lib/lkc".into(),
             log_path: "/var/log/k3s.log".into(),
         }
     }
@@ -56,6 +61,7 @@ impl K3sPaths {
             etc_dir: root.join("etc"),
             data_dir: root.join("data"),
             run_dir: root.join("run"),
+            state_dir: root.join("state"),
             log_path: root.join("k3s.log"),
         }
     }
@@ -70,6 +76,11 @@ impl K3sPaths {
     #[must_use]
     pub fn dropin_path(&self) -> PathBuf {
         self.etc_dir.join("config.yaml.d").join("50-lkc.yaml")
+    }
+
+    /// A copy of it that outlives a boot.
+    pub(crate) fn kept_path(&self) -> PathBuf {
+        self.state_dir.join("k3s.yaml")
     }
 
     pub(crate) fn pid_path(&self) -> PathBuf {

@@ -12,6 +12,7 @@ mod adopt;
 mod examine;
 mod forwarder;
 mod guest_link;
+mod guest_network;
 mod guest_tasks;
 mod handle;
 mod holder;

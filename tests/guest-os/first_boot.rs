@@ -1,6 +1,8 @@
 //! A machine that no host has configured yet, and k3s after the network of one that has.
 
-use crate::{host::Host, machine::Machine, network::block_on, trial, wire::single};
+use crate::{
+    host::Host, k3s::configuration, machine::Machine, network::block_on, trial, wire::single,
+};
 
 #[test]
 fn without_a_host_it_falls_back_to_dhcp_and_says_so() {
@@ -29,11 +31,13 @@ fn k3s_starts_after_the_confirmed_network_without_a_host() {
     let Some(mut machine) = Machine::boot(2) else {
         return;
     };
-    block_on(trial::keep(&machine, trial::dual_wanted(1)));
-    machine.give(
-        "/etc/rancher/k3s/config.yaml.d/50-lkc.yaml",
-        "node-name: k3s-dev\n",
-    );
+    block_on(async {
+        trial::keep(&machine, trial::dual_wanted(1)).await;
+        let host = Host::local(&machine).await;
+        let wanted = configuration("192.100.0.10", &[]);
+        assert!(host.ask(&wanted).await.unwrap().changed);
+        host.close().await;
+    });
     machine.reboot();
     machine.until_run("systemctl is-active k3s | grep -x active", "active");
     let times = machine.run(
@@ -53,6 +57,7 @@ fn k3s_starts_after_the_confirmed_network_without_a_host() {
         "{log}"
     );
     assert!(log.contains("network applied summary"), "{log}");
+    assert!(log.contains("k3s' configuration is restored"), "{log}");
     let started = machine.run(
         "systemctl show -P ExecMainStartTimestampMonotonic systemd-networkd; \
          systemctl show -P ExecMainStartTimestampMonotonic lkc-guest",

@@ -4,7 +4,10 @@ use std::{io::Read as _, sync::Arc, time::Duration};
 
 use lkc_protocol::{
     link::{self, Encrypt, Link, LinkEnd, LinkOptions, Locality, RequestError},
-    message::{NetworkStatus, NetworkStatusAnswer, Request},
+    message::{
+        Body as _, Change, NetworkStatus, NetworkStatusAnswer, Request, Rung, RungStatus, Snapshot,
+        Watch,
+    },
     session::Limits,
 };
 use tokio::{
@@ -85,6 +88,36 @@ impl Host {
             Ok(Err(RequestError::Refused(refusal))) => Err(refusal.to_string()),
             Ok(Err(error)) => Err(format!("link: {error}")),
             Err(_) => Err("no answer".to_owned()),
+        }
+    }
+
+    /// Watches the ladder until a rung is as it should be.
+    pub(crate) async fn until(
+        &self,
+        rung: Rung,
+        holds: impl Fn(&RungStatus) -> bool,
+    ) -> RungStatus {
+        let mut last = None;
+        let watching = async {
+            let (_, mut stream) = self.link.request(&Watch {}).await.unwrap();
+            loop {
+                let message = stream.receive_raw().await.unwrap().unwrap();
+                let rungs = if message.number == Snapshot::NUMBER {
+                    message.decode::<Snapshot>().unwrap().rungs
+                } else {
+                    message.decode::<Change>().unwrap().rungs
+                };
+                for status in rungs.into_iter().filter(|status| status.rung == rung) {
+                    if holds(&status) {
+                        return status;
+                    }
+                    last = Some(status);
+                }
+            }
+        };
+        match timeout(PATIENCE, watching).await {
+            Ok(status) => status,
+            Err(_) => panic!("{last:?}"),
         }
     }
 

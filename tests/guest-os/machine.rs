@@ -22,7 +22,7 @@ use nix::{
 use tempfile::TempDir;
 
 /// Longest that a boot, a lease or an end may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Hardware addresses of the first card, whose network has DHCP, and of the second.
 pub(crate) const MACS: [&str; 2] = ["52:54:00:c8:31:0a", "52:54:00:c8:32:0a"];

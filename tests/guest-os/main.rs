@@ -11,6 +11,7 @@
 
 mod first_boot;
 mod host;
+mod k3s;
 mod machine;
 mod network;
 mod random;

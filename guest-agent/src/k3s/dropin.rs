@@ -222,7 +222,10 @@ pub struct Written {
 /// What was written last, none when nothing was.
 #[must_use]
 pub fn written(paths: &K3sPaths) -> Option<Written> {
-    let text = std::fs::read_to_string(paths.dropin_path()).ok()?;
+    read_written(&std::fs::read_to_string(paths.dropin_path()).ok()?)
+}
+
+pub(super) fn read_written(text: &str) -> Option<Written> {
     let role = match text.lines().next()?.strip_prefix(HEADER)? {
         "server" => K3sRole::Server,
         "agent" => K3sRole::Agent,
@@ -420,7 +423,7 @@ fn cut(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-fn write_if_different(path: &Path, text: &str) -> std::io::Result<bool> {
+pub(super) fn write_if_different(path: &Path, text: &str) -> std::io::Result<bool> {
     match std::fs::read(path) {
         Ok(bytes) if bytes == text.as_bytes() => return Ok(false),
         Ok(_) => {}

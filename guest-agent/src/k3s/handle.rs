@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dropin::{Dropin, DropinError};
 use super::process::{self, VersionError};
-use super::unit::{self, ToolError};
+use super::unit::{self, SystemdError};
 use super::{K3sPaths, Runner};
 use crate::readiness::{K3sState, Observation};
 
@@ -49,7 +49,7 @@ pub enum K3sError {
     },
     /// systemd does not do as it is asked.
     #[error(transparent)]
-    Unit(#[from] ToolError),
+    Unit(#[from] SystemdError),
     /// There is nobody to run it.
     #[error("{why}")]
     Nobody {
@@ -87,7 +87,7 @@ impl K3s {
         observations: mpsc::Sender<Observation>,
         cancel: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
-        let (requests, receiver) = mpsc::channel(QUEUE);
+        let (k3s, receiver) = Self::asking();
         let run = async move {
             match runner {
                 Runner::Own { binary } => {
@@ -99,7 +99,13 @@ impl K3s {
                 Runner::Nobody { why } => refuse_all(why, observations, cancel, receiver).await,
             }
         };
-        (Self { requests }, run)
+        (k3s, run)
+    }
+
+    /// The handle, and what is asked through it.
+    pub(super) fn asking() -> (Self, mpsc::Receiver<Request>) {
+        let (requests, receiver) = mpsc::channel(QUEUE);
+        (Self { requests }, receiver)
     }
 
     /// Writes the configuration and has k3s running with it.

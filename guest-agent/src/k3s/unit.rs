@@ -1,14 +1,14 @@
 //! k3s as a unit of systemd: somebody else's to start, ours to configure and to watch.
 //!
-//! `systemctl` is asked, since without D-Bus systemd offers no watch of a unit. While the main
-//! process runs nothing is asked: its descriptor tells its end. While none runs the question is put
-//! again and again, at a modest pace. What the answers mean is pure: [`status`], [`verdict`] and
-//! [`action`].
+//! systemd is asked over D-Bus, and says of itself when something changes: nothing is asked again
+//! and again unless it cannot be asked at all. What the unit prints comes from `journalctl`. What
+//! the answers mean is pure: [`status`], [`verdict`] and [`action`].
 
 mod action;
 mod journal;
 mod status;
 mod supervisor;
+mod systemd;
 mod tool;
 mod verdict;
 
@@ -17,12 +17,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub(super) use supervisor::supervise;
-pub use tool::ToolError;
+pub use systemd::SystemdError;
 
 /// Longest name that systemd accepts, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 
-/// A unit, and the programs to ask about it.
+/// A unit, and where the program is that reads its log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
     name: String,
@@ -30,7 +30,7 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// With `systemctl` and `journalctl` from one directory instead of `PATH`.
+    /// With `journalctl` from a directory instead of `PATH`.
     #[must_use]
     pub fn with_tools(mut self, directory: impl Into<PathBuf>) -> Self {
         self.tools_dir = Some(directory.into());
@@ -57,7 +57,7 @@ impl FromStr for Unit {
         };
         let allowed =
             |character: char| character.is_ascii_alphanumeric() || ":-_.\\@".contains(character);
-        // What begins with '-' would be an option to systemctl.
+        // What begins with '-' would be an option to journalctl.
         if text.is_empty() || text.starts_with('-') || !name.chars().all(allowed) {
             return Err("name a unit of systemd, as k3s.service".to_owned());
         }

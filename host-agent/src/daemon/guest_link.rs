@@ -64,6 +64,8 @@ pub struct ActiveLink {
     pub number: u64,
     /// The link.
     pub link: Link,
+    /// What it goes over.
+    pub route: Route,
     /// Takes the connections that its guest hands over, where one kernel serves both.
     pub handover: Option<HandedOver>,
     /// What the guest may bring on it.
@@ -322,6 +324,7 @@ impl GuestLink {
         self.slot.send_replace(Some(ActiveLink {
             number,
             link: link.clone(),
+            route: route.clone(),
             handover: handed_over,
             arrivals: Arc::clone(&arrivals),
         }));

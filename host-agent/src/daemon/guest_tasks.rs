@@ -1,4 +1,4 @@
-//! What is asked of the guest on a link: its network, its k3s, its ladder.
+//! What is asked of the guest on a link: its k3s, its ladder.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,14 +9,11 @@ use lkc_protocol::{
 use tokio::time::timeout;
 
 use super::{
-    guest_link::{LinkSlot, failure},
+    guest_link::{ActiveLink, LinkSlot, failure},
     reporter::Reporter,
     state::Report,
 };
 use crate::{config::ClusterSpec, control::Failure, error::Kind};
-
-/// How long the guest may take to apply its network and read it back.
-const NETWORK_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long the guest may take to configure k3s and begin its start. It does not wait until k3s
 /// is ready: the ladder tells that.
@@ -24,29 +21,6 @@ const K3S_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long the guest may take to answer that it begins to tell.
 pub(super) const BEGIN_DEADLINE: Duration = Duration::from_secs(10);
-
-pub(super) async fn apply_network(
-    links: LinkSlot,
-    link: u64,
-    spec: Arc<ClusterSpec>,
-    reporter: Reporter,
-) {
-    let Some(current) = current(&links, link) else {
-        return;
-    };
-    let request = spec.to_network();
-    let what = "the network";
-    match ask(&current, &request, NETWORK_DEADLINE, what, Kind::Other).await {
-        Ok(applied) => {
-            let summary = applied.summary;
-            reporter
-                .send(Report::NetworkApplied { link, summary })
-                .await;
-        }
-        Err(Some(failure)) => reporter.send(Report::NetworkFailed { link, failure }).await,
-        Err(None) => {}
-    }
-}
 
 pub(super) async fn configure_k3s(
     links: LinkSlot,
@@ -109,13 +83,19 @@ enum LadderEnd {
 
 /// The link with this number, while it is the current one.
 pub(super) fn current(links: &LinkSlot, number: u64) -> Option<Link> {
+    active(links, number).map(|active| active.link)
+}
+
+/// The same with all that is known of it.
+pub(super) fn active(links: &LinkSlot, number: u64) -> Option<ActiveLink> {
     let slot = links.borrow();
-    let active = slot.as_ref().filter(|active| active.number == number)?;
-    Some(active.link.clone())
+    slot.as_ref()
+        .filter(|active| active.number == number)
+        .cloned()
 }
 
 /// Asks something that is answered once and has no stream. No failure when only the link is down.
-async fn ask<R: Request>(
+pub(super) async fn ask<R: Request>(
     link: &Link,
     request: &R,
     deadline: Duration,

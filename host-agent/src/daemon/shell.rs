@@ -291,7 +291,10 @@ impl Shell {
             }
             Task::ConnectNow => hands.connect_now(),
             Task::Disconnect => hands.disconnect(),
-            Task::ApplyNetwork { link, spec } => hands.apply_network(link, spec, &reporter),
+            Task::ApplyNetwork { link, spec } => {
+                let credentials = provision::credentials(&paths, cluster, boot_id).ok();
+                hands.apply_network(link, spec, credentials, &reporter)
+            }
             Task::ConfigureK3s { link, spec } => hands.configure_k3s(link, spec, &reporter),
             Task::ListenInGuest { link, spec } => hands.listen_in_guest(link, &spec, &reporter),
             Task::Watch { link } => hands.watch(link, &reporter),

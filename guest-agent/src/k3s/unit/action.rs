@@ -2,7 +2,7 @@
 
 use super::status::{Load, State, Status};
 
-/// Something for systemctl.
+/// Something that may take several jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     /// It runs, or will, with what is there; or there is nothing to start.
@@ -30,14 +30,39 @@ pub(super) fn action(before: &Status, is_due: bool) -> Action {
 }
 
 impl Action {
-    /// What follows `systemctl`, one call after the other. Nothing waits for k3s: its start takes
-    /// as long as its API.
-    pub(super) fn commands(self) -> &'static [&'static [&'static str]] {
+    /// One after the other. Nothing waits for k3s: its start takes as long as its API.
+    pub(super) const fn jobs(self) -> &'static [Job] {
         match self {
             Self::Nothing => &[],
-            Self::Start => &[&["start", "--no-block"]],
-            Self::StartAnew => &[&["reset-failed"], &["start", "--no-block"]],
-            Self::Restart => &[&["try-restart", "--no-block"]],
+            Self::Start => &[Job::Start],
+            Self::StartAnew => &[Job::Forget, Job::Start],
+            Self::Restart => &[Job::Restart],
+        }
+    }
+}
+
+/// One thing that systemd does with a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Job {
+    Start,
+    /// Only if it runs.
+    Restart,
+    Stop,
+    /// Its failures.
+    Forget,
+    /// All its processes, at once.
+    Kill,
+}
+
+impl Job {
+    /// After "systemd does not".
+    pub(super) const fn in_words(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Restart => "restart",
+            Self::Stop => "stop",
+            Self::Forget => "forget the failures of",
+            Self::Kill => "kill",
         }
     }
 }

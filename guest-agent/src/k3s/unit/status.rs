@@ -1,10 +1,10 @@
-//! What `systemctl show` says of a unit, typed. Pure.
+//! What systemd's properties say of a unit, typed. Pure.
 
 use std::path::PathBuf;
 
-/// The properties that are asked for, for `systemctl show --property`.
-pub(super) const PROPERTIES: &str = "LoadState,ActiveState,SubState,Result,ConditionResult,\
-ConditionTimestampMonotonic,NRestarts,ExecMainCode,ExecMainStatus,MainPID,Job,ExecStart";
+use zbus::{OwnedVariant, Variant};
+
+use super::systemd::Properties;
 
 /// Where a unit stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,29 +61,27 @@ pub(super) enum MainExit {
 }
 
 impl Status {
-    /// From lines of `Name=value`. None when they are not about a unit at all; a value that is not
-    /// understood counts as not given.
-    pub(super) fn parse(output: &str) -> Option<Self> {
-        let value = |name: &str| {
-            output
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
-                .map(str::trim)
-        };
-        let number = |name| value(name)?.parse::<u32>().ok();
-        let skipped = value("ConditionResult") == Some("no")
-            && value("ConditionTimestampMonotonic").is_some_and(|at| !matches!(at, "" | "0"));
+    /// From the properties of a unit and those of a service. None when they are not about a unit at
+    /// all; a value that is not understood counts as not given.
+    pub(super) fn of(unit: &Properties, service: &Properties) -> Option<Self> {
+        let skipped = unit.get("ConditionResult").and_then(as_bool) == Some(false)
+            && number(unit, "ConditionTimestampMonotonic").is_some_and(|at| at > 0);
+        let pid = number(service, "MainPID").and_then(|pid| u32::try_from(pid).ok());
+        let restarts = number(service, "NRestarts").and_then(|count| u32::try_from(count).ok());
         Some(Self {
-            load: load(value("LoadState")?),
-            active: active(value("ActiveState")?),
-            sub: value("SubState").unwrap_or_default().to_owned(),
-            result: value("Result").unwrap_or_default().to_owned(),
+            load: load(text(unit, "LoadState")?),
+            active: active(text(unit, "ActiveState")?),
+            sub: text(unit, "SubState").unwrap_or_default().to_owned(),
+            result: text(service, "Result").unwrap_or_default().to_owned(),
             skipped,
-            restarts: number("NRestarts").unwrap_or(0),
-            exit: exit(number("ExecMainCode"), number("ExecMainStatus")),
-            main_pid: number("MainPID").filter(|pid| *pid > 1),
-            has_job: value("Job").is_some_and(|job| !matches!(job, "" | "0")),
-            program: value("ExecStart").and_then(program),
+            restarts: restarts.unwrap_or(0),
+            exit: exit(
+                number(service, "ExecMainCode"),
+                number(service, "ExecMainStatus"),
+            ),
+            main_pid: pid.filter(|pid| *pid > 1),
+            has_job: unit.get("Job").and_then(job).is_some_and(|job| job > 0),
+            program: service.get("ExecStart").and_then(program),
         })
     }
 
@@ -129,7 +127,7 @@ fn active(text: &str) -> State {
 }
 
 /// The codes are those of waitid(2): exited, killed, dumped.
-fn exit(code: Option<u32>, status: Option<u32>) -> Option<MainExit> {
+fn exit(code: Option<i128>, status: Option<i128>) -> Option<MainExit> {
     let status = i32::try_from(status?).ok()?;
     match code? {
         1 => Some(MainExit::Exited(status)),
@@ -139,26 +137,97 @@ fn exit(code: Option<u32>, status: Option<u32>) -> Option<MainExit> {
     }
 }
 
-/// `{ path=/usr/bin/k3s ; argv[]=/usr/bin/k3s server ; … }`
-fn program(text: &str) -> Option<PathBuf> {
-    let (_, rest) = text.split_once("path=")?;
-    let (path, _) = rest.split_once(" ;")?;
-    path.starts_with('/').then(|| PathBuf::from(path))
+fn text<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
+    properties.get(name)?.try_into().ok()
+}
+
+fn as_bool(value: &OwnedVariant) -> Option<bool> {
+    value.try_into().ok()
+}
+
+/// A number of whatever width.
+fn number(properties: &Properties, name: &str) -> Option<i128> {
+    let value = properties.get(name)?;
+    let wide = u64::try_from(value).map(i128::from);
+    let wide = wide.or_else(|_| u32::try_from(value).map(i128::from));
+    wide.or_else(|_| i32::try_from(value).map(i128::from)).ok()
+}
+
+/// `(uo)`: the number of the job, 0 when there is none.
+fn job(value: &OwnedVariant) -> Option<u32> {
+    let job: &zbus::Structure<'_> = value.try_into().ok()?;
+    match job.fields().first()? {
+        Variant::U32(number) => Some(*number),
+        _ => None,
+    }
+}
+
+/// `a(sasb…)`: the program of the first command.
+fn program(value: &OwnedVariant) -> Option<PathBuf> {
+    let commands: &zbus::Array<'_> = value.try_into().ok()?;
+    let Variant::Structure(command) = commands.inner().first()? else {
+        return None;
+    };
+    let Variant::Str(path) = command.fields().first()? else {
+        return None;
+    };
+    path.starts_with('/').then(|| PathBuf::from(path.as_str()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn recorded(changes: &[(&str, &str)]) -> String {
-        crate::k3s::unit::tests::show(changes)
+    fn properties(values: Vec<(&str, Variant<'static>)>) -> Properties {
+        let owned = |(name, value): (&str, Variant<'static>)| {
+            (name.to_owned(), value.try_into_owned().unwrap())
+        };
+        values.into_iter().map(owned).collect()
+    }
+
+    fn job_of(number: u32) -> Variant<'static> {
+        let path = zbus::ObjectPath::try_from("/").unwrap();
+        Variant::new((number, path))
+    }
+
+    fn command(path: &str) -> Variant<'static> {
+        let arguments = vec![path.to_owned(), "server".to_owned()];
+        Variant::new(vec![(path.to_owned(), arguments, false)])
+    }
+
+    /// What systemd answers for a service that runs, with other values for some properties.
+    fn told(changes: Vec<(&'static str, Variant<'static>)>) -> Option<Status> {
+        let mut unit = properties(vec![
+            ("LoadState", Variant::new("loaded")),
+            ("ActiveState", Variant::new("active")),
+            ("SubState", Variant::new("running")),
+            ("ConditionResult", Variant::new(true)),
+            ("ConditionTimestampMonotonic", Variant::new(5_071_822_u64)),
+            ("Job", job_of(0)),
+        ]);
+        let mut service = properties(vec![
+            ("Result", Variant::new("success")),
+            ("NRestarts", Variant::new(0_u32)),
+            ("ExecMainCode", Variant::new(0_i32)),
+            ("ExecMainStatus", Variant::new(0_i32)),
+            ("MainPID", Variant::new(60_u32)),
+            ("ExecStart", command("/usr/local/bin/k3s")),
+        ]);
+        for (name, value) in changes {
+            let of = if unit.contains_key(name) {
+                &mut unit
+            } else {
+                &mut service
+            };
+            of.insert(name.to_owned(), value.try_into_owned().unwrap());
+        }
+        Status::of(&unit, &service)
     }
 
     #[test]
-    fn recorded_answers() {
-        let running = Status::parse(&recorded(&[])).unwrap();
+    fn answers() {
         assert_eq!(
-            running,
+            told(vec![]).unwrap(),
             Status {
                 load: Load::Loaded,
                 active: State::Active,
@@ -172,16 +241,16 @@ mod tests {
                 program: Some("/usr/local/bin/k3s".into()),
             }
         );
-        let ended = Status::parse(&recorded(&[
-            ("MainPID", "0"),
-            ("Result", "exit-code"),
-            ("NRestarts", "2"),
-            ("ExecMainCode", "1"),
-            ("ExecMainStatus", "3"),
-            ("ActiveState", "activating"),
-            ("SubState", "auto-restart"),
-            ("Job", "117"),
-        ]))
+        let ended = told(vec![
+            ("MainPID", Variant::new(0_u32)),
+            ("Result", Variant::new("exit-code")),
+            ("NRestarts", Variant::new(2_u32)),
+            ("ExecMainCode", Variant::new(1_i32)),
+            ("ExecMainStatus", Variant::new(3_i32)),
+            ("ActiveState", Variant::new("activating")),
+            ("SubState", Variant::new("auto-restart")),
+            ("Job", job_of(117)),
+        ])
         .unwrap();
         assert_eq!(ended.active, State::Activating);
         assert_eq!(ended.exit, Some(MainExit::Exited(3)));
@@ -191,21 +260,16 @@ mod tests {
 
     #[test]
     fn a_condition_counts_once_it_was_looked_at() {
-        for (result, at, skipped) in [
-            ("no", "0", false),
-            ("no", "", false),
-            ("no", "7221", true),
-            ("yes", "7221", false),
+        for (holds, at, skipped) in [
+            (false, 0_u64, false),
+            (false, 7221, true),
+            (true, 7221, false),
         ] {
-            let text = recorded(&[
-                ("ConditionResult", result),
-                ("ConditionTimestampMonotonic", at),
+            let status = told(vec![
+                ("ConditionResult", Variant::new(holds)),
+                ("ConditionTimestampMonotonic", Variant::new(at)),
             ]);
-            assert_eq!(
-                Status::parse(&text).unwrap().skipped,
-                skipped,
-                "{result} {at}"
-            );
+            assert_eq!(status.unwrap().skipped, skipped, "{holds} {at}");
         }
     }
 
@@ -235,25 +299,21 @@ mod tests {
 
     #[test]
     fn nonsense() {
-        for text in [
-            "",
-            "Failed to connect to bus: No such file",
-            "LoadState=loaded",
-        ] {
-            assert_eq!(Status::parse(text), None, "{text}");
-        }
-        let odd = recorded(&[
-            ("MainPID", "-4"),
-            ("NRestarts", "99999999999999"),
-            ("ExecMainCode", "x"),
-            ("ExecStart", "{ path=relative ; argv[]= }"),
-        ]);
-        let odd = Status::parse(&odd).unwrap();
+        let nothing = Properties::new();
+        assert_eq!(Status::of(&nothing, &nothing), None);
+        let odd = told(vec![
+            ("MainPID", Variant::new("60")),
+            ("NRestarts", Variant::new(99_999_999_999_999_u64)),
+            ("ExecMainCode", Variant::new("x")),
+            ("Job", Variant::new(true)),
+            ("ExecStart", command("relative")),
+        ])
+        .unwrap();
         assert_eq!((odd.main_pid, odd.restarts, odd.exit), (None, 0, None));
-        assert_eq!(odd.program, None);
-        for pid in ["0", "1"] {
-            let text = recorded(&[("MainPID", pid)]);
-            assert_eq!(Status::parse(&text).unwrap().main_pid, None, "never ours");
+        assert_eq!((odd.program, odd.has_job), (None, false));
+        for pid in [0_u32, 1] {
+            let status = told(vec![("MainPID", Variant::new(pid))]);
+            assert_eq!(status.unwrap().main_pid, None, "never ours");
         }
     }
 }

@@ -8,24 +8,28 @@ use lkc_protocol::message::K3sConfigured;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::action::{Action, action};
+use super::Unit;
+use super::action::{Action, Job, action};
 use super::status::{Load, Status};
+use super::systemd::{Bus, Systemd, SystemdError, Word};
 use super::verdict::{UnitWatch, Verdict};
-use super::{ToolError, Unit};
 use crate::k3s::K3sPaths;
 use crate::k3s::dropin::{Dropin, DropinError};
 use crate::k3s::handle::{K3sError, Request};
+use crate::k3s::kept;
 use crate::k3s::pidfd::Pidfd;
 use crate::k3s::process::{Version, probe_version};
 use crate::observe::describe;
 use crate::readiness::{K3sState, MAX_TAIL_LINES, Observation};
 
-/// The first pause between two questions, after something has happened.
+/// The first pause until systemd is asked again that gave no answer.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause: a unit that somebody else starts is noticed within it. A question costs the
-/// machine some milliseconds.
+/// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long a process may take to go that was killed.
+const KILLED: Duration = Duration::from_secs(2);
 
 /// Watches the unit until the token is cancelled; k3s itself goes on.
 pub(in crate::k3s) async fn supervise(
@@ -35,23 +39,13 @@ pub(in crate::k3s) async fn supervise(
     cancel: CancellationToken,
     requests: mpsc::Receiver<Request>,
 ) {
-    let supervisor = Supervisor {
-        watch: UnitWatch::new(unit.to_string()),
-        unit,
-        paths,
-        observations,
-        cancel,
-        main: None,
-        program: None,
-        version: None,
-        told: None,
-        pause: FIRST_PAUSE,
-        ask_at: Some(Instant::now()),
-    };
+    let systemd = Bus::new(&unit);
+    let supervisor = Supervisor::new(systemd, unit, paths, observations, cancel);
     supervisor.run(requests).await;
 }
 
-struct Supervisor {
+struct Supervisor<S> {
+    systemd: S,
     unit: Unit,
     paths: K3sPaths,
     observations: mpsc::Sender<Observation>,
@@ -64,7 +58,7 @@ struct Supervisor {
     version: Option<Version>,
     told: Option<Verdict>,
     pause: Duration,
-    /// When systemd is asked again, none while the process' end will tell.
+    /// When systemd is asked again; none while it says by itself what changes.
     ask_at: Option<Instant>,
 }
 
@@ -76,18 +70,47 @@ struct Main {
 enum Event {
     Request(Request),
     Ended,
+    Word(Word),
     Timeout,
     Cancelled,
 }
 
-impl Supervisor {
+impl<S: Systemd> Supervisor<S> {
+    fn new(
+        systemd: S,
+        unit: Unit,
+        paths: K3sPaths,
+        observations: mpsc::Sender<Observation>,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self {
+            systemd,
+            watch: UnitWatch::new(unit.to_string()),
+            unit,
+            paths,
+            observations,
+            cancel,
+            main: None,
+            program: None,
+            version: None,
+            told: None,
+            pause: FIRST_PAUSE,
+            ask_at: Some(Instant::now()),
+        }
+    }
+
     async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         loop {
             match self.next_event(&mut requests).await {
                 Event::Request(request) => self.handle_request(request).await,
                 Event::Ended => {
                     self.main = None;
-                    self.look_soon();
+                    self.look().await;
+                }
+                Event::Word(word) => {
+                    if let Word::JobOver(result) = word {
+                        self.watch.handle_job(&result);
+                    }
                     self.look().await;
                 }
                 Event::Timeout => self.handle_timeout().await,
@@ -108,6 +131,7 @@ impl Supervisor {
             _ = async { match main { Some(main) => main.held.ended().await, None => std::future::pending().await } } => Event::Ended,
             () = async { match due { Some(at) => tokio::time::sleep_until(at.into()).await, None => std::future::pending().await } } => Event::Timeout,
             request = requests.recv() => request.map_or(Event::Cancelled, Event::Request),
+            word = self.systemd.word() => Event::Word(word),
         }
     }
 
@@ -148,7 +172,7 @@ impl Supervisor {
     /// Has the unit running with its configuration, which is written first if there is one.
     async fn ensure(&mut self, dropin: Option<&Dropin>) -> Result<K3sConfigured, K3sError> {
         // Before the file is written: a unit that waits for it starts by itself, and well.
-        let before = self.unit.show().await?;
+        let before = self.systemd.status().await?;
         let due_path = self.due_path();
         let mut is_due = due_path.exists();
         let mut changed = false;
@@ -162,6 +186,7 @@ impl Supervisor {
                 forget_due(&due_path);
             }
             written?;
+            kept::keep(&self.paths);
         }
         let action = action(&before, is_due);
         tracing::debug!(unit = %self.unit, ?action, changed, "k3s is configured");
@@ -170,12 +195,11 @@ impl Supervisor {
             self.tell(Verdict::Starting).await;
         }
         let mut done = Ok(());
-        for command in action.commands() {
+        for &job in action.jobs() {
             if done.is_ok() {
-                done = self.unit.control(command).await;
+                done = self.systemd.begin(job).await;
             }
         }
-        self.look_soon();
         self.look().await;
         done?;
         forget_due(&due_path);
@@ -188,24 +212,23 @@ impl Supervisor {
     /// systemd sends SIGTERM and has a time limit of its own; ours ends in SIGKILL.
     async fn stop(&mut self, grace: Duration) -> Result<(), K3sError> {
         let deadline = Instant::now() + grace;
-        if self.unit.show().await?.load == Load::NotFound {
+        if self.systemd.status().await?.load == Load::NotFound {
             return Ok(());
         }
-        self.unit.control(&["stop", "--no-block"]).await?;
+        self.systemd.begin(Job::Stop).await?;
         self.watch.handle_reset();
         if let Some(main) = self.main.take() {
             let ended = tokio::time::timeout_at(deadline.into(), main.held.ended()).await;
             if ended.is_err() {
                 tracing::warn!(unit = %self.unit, "k3s does not end in time, killing it");
-                self.unit.control(&["kill", "--signal=SIGKILL"]).await?;
+                self.systemd.begin(Job::Kill).await?;
                 let pid = main.pid;
-                tokio::time::timeout(LONGEST_PAUSE, main.held.ended())
+                tokio::time::timeout(KILLED, main.held.ended())
                     .await
                     .map_err(|_| K3sError::Unkillable { pid })
                     .map(drop)?;
             }
         }
-        self.look_soon();
         self.look().await;
         Ok(())
     }
@@ -217,25 +240,27 @@ impl Supervisor {
                 if status.program.is_some() {
                     self.program.clone_from(&status.program);
                 }
+                self.pause = FIRST_PAUSE;
+                self.ask_at = None;
                 self.watch.handle_status(&status, Instant::now())
             }
-            Err(error) => Verdict::Failed {
-                error: describe(&error),
-                ended: false,
-            },
+            Err(error) => {
+                self.ask_at = Some(Instant::now() + self.pause);
+                self.pause = (self.pause * 3 / 2).min(LONGEST_PAUSE);
+                Verdict::Failed {
+                    error: describe(&error),
+                    ended: false,
+                }
+            }
         };
         if self.told.as_ref() != Some(&verdict) {
-            self.pause = FIRST_PAUSE;
             self.tell(verdict).await;
         }
-        // Without D-Bus nobody tells us of a unit that starts: it is asked for until it runs.
-        self.ask_at = self.main.is_none().then(|| Instant::now() + self.pause);
-        self.pause = (self.pause * 3 / 2).min(LONGEST_PAUSE);
     }
 
     /// Asks, and holds the main process if there is one.
-    async fn ask(&mut self) -> Result<Status, ToolError> {
-        let status = self.unit.show().await?;
+    async fn ask(&mut self) -> Result<Status, SystemdError> {
+        let status = self.systemd.status().await?;
         let known = self.main.as_ref().map(|main| main.pid);
         if status.main_pid == known {
             return Ok(status);
@@ -253,7 +278,7 @@ impl Supervisor {
             }
         };
         // The pid may have become another process' between the answer and the descriptor.
-        let again = self.unit.show().await?;
+        let again = self.systemd.status().await?;
         if again.main_pid == Some(pid) {
             self.main = held.map(|held| Main { pid, held });
             self.version = self.version_of(pid, again.program.as_deref()).await;
@@ -325,10 +350,6 @@ impl Supervisor {
             Ok(tail) => tail,
             Err(error) => vec![describe(&error)],
         }
-    }
-
-    fn look_soon(&mut self) {
-        self.pause = FIRST_PAUSE;
     }
 
     fn due_path(&self) -> PathBuf {

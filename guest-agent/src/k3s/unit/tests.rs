@@ -1,31 +1,52 @@
 use std::path::Path;
 
+use super::status::{Load, MainExit, State, Status};
 use super::*;
 
-/// What systemd 252 answered for a running service, with other values for some properties.
-pub(super) fn show(changes: &[(&str, &str)]) -> String {
-    const RECORDED: &str = "\
-MainPID=60
-Result=success
-NRestarts=0
-ExecMainCode=0
-ExecMainStatus=0
-ExecStart={ path=/usr/local/bin/k3s ; argv[]=/usr/local/bin/k3s server ; ignore_errors=no ; start_time=[Sat 2026-11-21 11:37:46 UTC] ; stop_time=[n/a] ; pid=60 ; code=(null) ; status=0/0 }
-LoadState=loaded
-ActiveState=active
-SubState=running
-Job=
-ConditionResult=yes
-ConditionTimestampMonotonic=5071822
-";
-    let with = |line: &str| {
-        let name = line.split('=').next().unwrap();
-        match changes.iter().find(|(changed, _)| *changed == name) {
-            Some((_, value)) => format!("{name}={value}\n"),
-            None => format!("{line}\n"),
-        }
+/// Where a service stands that runs, with some of systemd's properties changed.
+pub(super) fn standing(changes: &[(&str, &str)]) -> Status {
+    let mut status = Status {
+        load: Load::Loaded,
+        active: State::Active,
+        sub: "running".to_owned(),
+        result: "success".to_owned(),
+        main_pid: Some(60),
+        program: Some("/usr/local/bin/k3s".into()),
+        ..Status::default()
     };
-    RECORDED.lines().map(with).collect()
+    let number = |text: &str| text.parse::<u32>().unwrap();
+    for (name, value) in changes {
+        match *name {
+            "LoadState" => {
+                status.load = match *value {
+                    "not-found" => Load::NotFound,
+                    "masked" => Load::Masked,
+                    "bad-setting" => Load::Broken,
+                    _ => Load::Loaded,
+                }
+            }
+            "ActiveState" => {
+                status.active = match *value {
+                    "active" => State::Active,
+                    "activating" => State::Activating,
+                    "deactivating" => State::Deactivating,
+                    "failed" => State::Failed,
+                    _ => State::Inactive,
+                }
+            }
+            "SubState" => status.sub = (*value).to_owned(),
+            "Result" => status.result = (*value).to_owned(),
+            "ConditionResult" => status.skipped = *value == "no",
+            "NRestarts" => status.restarts = number(value),
+            "Exited" => status.exit = Some(MainExit::Exited(value.parse().unwrap())),
+            "Killed" => status.exit = Some(MainExit::Killed(value.parse().unwrap())),
+            "MainPID" => status.main_pid = Some(number(value)).filter(|pid| *pid > 1),
+            "Job" => status.has_job = number(value) > 0,
+            "ExecStart" => status.program = Some(value.into()),
+            other => panic!("{other}"),
+        }
+    }
+    status
 }
 
 #[test]
@@ -57,9 +78,9 @@ fn names() {
 #[test]
 fn tools_come_from_path_unless_a_directory_is_given() {
     let unit: Unit = "k3s".parse().unwrap();
-    assert_eq!(unit.tool("systemctl"), Path::new("systemctl"));
+    assert_eq!(unit.tool("journalctl"), Path::new("journalctl"));
     assert_eq!(
-        unit.with_tools("/opt").tool("systemctl"),
-        Path::new("/opt/systemctl")
+        unit.with_tools("/opt").tool("journalctl"),
+        Path::new("/opt/journalctl")
     );
 }

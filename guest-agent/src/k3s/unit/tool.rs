@@ -1,4 +1,4 @@
-//! A tool of systemd, run as a child: within a deadline, with bounded output.
+//! journalctl, run as a child: within a deadline, with bounded output.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,7 +8,6 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
 use super::Unit;
-use super::status::{PROPERTIES, Status};
 use crate::readiness::one_line;
 
 /// How long an answer may take; systemd answers in milliseconds unless the machine is in trouble.
@@ -19,7 +18,7 @@ const MAX_OUTPUT_BYTES: u64 = 256 * 1024;
 
 /// Why a tool of systemd gave no answer.
 #[derive(Debug, Error)]
-pub enum ToolError {
+pub(super) enum ToolError {
     /// Not to be run.
     #[error("cannot run {tool}")]
     Run {
@@ -47,32 +46,9 @@ pub enum ToolError {
         /// Which tool.
         tool: &'static str,
     },
-    /// It says something else.
-    #[error("systemctl show says nothing of {unit}")]
-    Odd {
-        /// The unit.
-        unit: String,
-    },
 }
 
 impl Unit {
-    /// Where it stands.
-    pub(super) async fn show(&self) -> Result<Status, ToolError> {
-        let property = format!("--property={PROPERTIES}");
-        let output = self
-            .run("systemctl", &["show", &property, "--", &self.name])
-            .await?;
-        Status::parse(&output).ok_or_else(|| ToolError::Odd {
-            unit: self.to_string(),
-        })
-    }
-
-    /// Has systemd do something with it.
-    pub(super) async fn control(&self, verb: &[&str]) -> Result<(), ToolError> {
-        let arguments = [verb, &["--", &self.name]].concat();
-        self.run("systemctl", &arguments).await.map(drop)
-    }
-
     /// The last lines of what it said.
     pub(super) async fn log_tail(&self, lines: usize) -> Result<Vec<String>, ToolError> {
         let arguments = self.journal_arguments(lines);

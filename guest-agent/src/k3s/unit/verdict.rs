@@ -50,6 +50,8 @@ pub(super) struct UnitWatch {
     /// How the process ended last.
     last_exit: String,
     main_pid: Option<u32>,
+    /// Why the last job did not start it.
+    refused: Option<String>,
 }
 
 impl UnitWatch {
@@ -61,7 +63,23 @@ impl UnitWatch {
             ends: 0,
             last_exit: "exit status unknown".to_owned(),
             main_pid: None,
+            refused: None,
         }
+    }
+
+    /// A job of the unit is over. What a start of it says by itself is in its state then.
+    pub(super) fn handle_job(&mut self, result: &str) {
+        let name = &self.name;
+        self.refused = match result {
+            "dependency" => Some(format!(
+                "{name} was not started: a unit that it needs failed, see `systemctl list-dependencies {name}` in the guest"
+            )),
+            "timeout" => Some(format!("{name} was not started in time")),
+            "assert" | "unsupported" | "invalid" => Some(format!(
+                "{name} was not started: systemd says {result}, see `systemctl status {name}` in the guest"
+            )),
+            _ => None,
+        };
     }
 
     /// Folds an answer of systemd.
@@ -118,6 +136,7 @@ impl UnitWatch {
     pub(super) fn handle_reset(&mut self) {
         self.policy.handle_reset();
         self.main_pid = None;
+        self.refused = None;
     }
 
     /// Restarts so far that were not asked for.
@@ -156,6 +175,7 @@ impl UnitWatch {
         let name = &self.name;
         match (status.active, status.main_pid) {
             (State::Active | State::Activating, Some(pid)) => {
+                self.refused = None;
                 if self.main_pid != Some(pid) {
                     self.main_pid = Some(pid);
                     self.policy.handle_started(now);
@@ -177,6 +197,10 @@ impl UnitWatch {
                 self.unless_looping(Verdict::Absent { detail })
             }
             (State::Inactive, _) if status.has_job => Verdict::Starting,
+            (State::Inactive, _) if self.refused.is_some() => Verdict::Failed {
+                error: self.refused.clone().unwrap_or_default(),
+                ended: false,
+            },
             (State::Inactive, _) => {
                 let detail = if status.skipped {
                     format!("{name} was not started: a condition of the unit does not hold yet")

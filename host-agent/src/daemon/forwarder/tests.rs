@@ -142,6 +142,7 @@ impl Bench {
         let active = ActiveLink {
             number,
             link: link.clone(),
+            route: crate::carrier::Carrier::Unix("/".into()).into(),
             handover: None,
             arrivals: crate::daemon::reverse::Arrivals::new(Default::default(), Arc::default()),
         };

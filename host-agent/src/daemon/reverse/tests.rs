@@ -68,6 +68,7 @@ impl Bench {
             active: ActiveLink {
                 number: 1,
                 link,
+                route: crate::carrier::Carrier::Unix("/".into()).into(),
                 handover: None,
                 arrivals,
             },

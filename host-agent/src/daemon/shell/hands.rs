@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::super::{
     forwarder::{self, BindError, Forwarder},
     guest_link::{ActiveLink, Credentials, GuestLink, LinkSlot},
+    guest_network::{GuestNetwork, Trial},
     guest_tasks,
     handle::{Board, Posted, PostedForward},
     kubeconfig_task,
@@ -47,6 +48,7 @@ pub(super) struct Hands {
     forwards: Vec<Forwarder>,
     pub(super) machine: Place,
     link: Option<LinkTask>,
+    trial: Trial,
     reverse: Vec<GuestListener>,
     denied: Arc<AtomicU64>,
     kubeconfig: Option<CancellationToken>,
@@ -90,6 +92,7 @@ impl Hands {
             forwards: Vec::new(),
             machine: Place::default(),
             link: None,
+            trial: Trial::default(),
             reverse: Vec::new(),
             denied: Arc::default(),
             kubeconfig: None,
@@ -359,9 +362,17 @@ impl Hands {
         &mut self,
         link: u64,
         spec: Arc<ClusterSpec>,
+        credentials: Option<Credentials>,
         reporter: &Reporter,
     ) -> Option<Report> {
-        let task = guest_tasks::apply_network(self.links(), link, spec, reporter.clone());
+        let network = GuestNetwork {
+            links: self.links(),
+            link,
+            spec,
+            trial: self.trial.clone(),
+            credentials,
+        };
+        let task = network.set_up(reporter.clone());
         let panicked = move |failure| Report::NetworkFailed { link, failure };
         self.spawn(reporter, panicked, task);
         None

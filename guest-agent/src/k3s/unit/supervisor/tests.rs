@@ -1,32 +1,23 @@
-//! With scripts in place of systemd's tools, which answer from files and write down what is asked.
+//! With a systemd that answers as it is told, and writes down what is asked of it.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::pin::pin;
+use std::sync::{Arc, Mutex};
 
 use futures::{Stream, StreamExt as _};
 use lkc_protocol::message::{Cni, ConfigureK3s, K3sRole, LogLine};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::k3s::unit::tests::show;
+use crate::k3s::unit::tests::standing;
 use crate::k3s::{K3s, Runner};
 
 const DEADLINE: Duration = Duration::from_secs(10);
-
-/// `show` answers what the file `shown` says; everything else is written down, and leads to the
-/// answer in `after-VERB` if there is one.
-const SYSTEMCTL: &str = r#"#!/bin/sh
-cd "${0%/*}" || exit 9
-verb=$1
-[ "$verb" = show ] && { cat shown; exit; }
-echo "$*" >> asked
-[ -e "refuse-$verb" ] && { echo "Failed to $verb: no" >&2; exit 5; }
-[ -e "after-$verb" ] && mv "after-$verb" shown
-exit 0
-"#;
 
 const JOURNALCTL: &str = r#"#!/bin/sh
 cd "${0%/*}" || exit 9
@@ -35,8 +26,57 @@ cat journal || exit 1
 case "$*" in *--follow*) echo $$ > follower; exec sleep 600;; esac
 "#;
 
+#[derive(Clone, Default)]
+struct Scripted {
+    script: Arc<Mutex<Script>>,
+    news: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Script {
+    /// None when it cannot be asked.
+    shown: Option<Status>,
+    /// Where the unit stands once a job was asked for.
+    after: HashMap<&'static str, Status>,
+    refused: Option<Job>,
+    asked: Vec<&'static str>,
+}
+
+impl Scripted {
+    fn with<T>(&self, change: impl FnOnce(&mut Script) -> T) -> T {
+        let done = change(&mut self.script.lock().unwrap());
+        self.news.notify_one();
+        done
+    }
+}
+
+impl Systemd for Scripted {
+    async fn status(&mut self) -> Result<Status, SystemdError> {
+        let shown = self.script.lock().unwrap().shown.clone();
+        shown.ok_or(SystemdError::NoBus)
+    }
+
+    async fn begin(&mut self, job: Job) -> Result<(), SystemdError> {
+        let mut script = self.script.lock().unwrap();
+        script.asked.push(job.in_words());
+        if script.refused == Some(job) {
+            return Err(SystemdError::Slow);
+        }
+        if let Some(status) = script.after.remove(job.in_words()) {
+            script.shown = Some(status);
+        }
+        Ok(())
+    }
+
+    async fn word(&mut self) -> Word {
+        self.news.notified().await;
+        Word::Changed
+    }
+}
+
 struct Bench {
     root: TempDir,
+    systemd: Scripted,
     k3s: K3s,
     observed: mpsc::Receiver<Observation>,
     cancel: CancellationToken,
@@ -52,36 +92,39 @@ const STOPPED: [(&str, &str); 3] = [
 impl Bench {
     fn new(shown: &[(&str, &str)]) -> Self {
         let root = tempfile::tempdir().unwrap();
-        for (name, text) in [("systemctl", SYSTEMCTL), ("journalctl", JOURNALCTL)] {
-            let path = root.path().join(name);
-            fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        fs::write(root.path().join("shown"), show(shown)).unwrap();
+        let path = root.path().join("journalctl");
+        fs::write(&path, JOURNALCTL).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(root.path().join("journal"), "one\ntwo \u{1b}[31m\n").unwrap();
         let (sender, observed) = mpsc::channel(64);
         let cancel = CancellationToken::new();
-        let (k3s, task) = K3s::new(
-            Runner::Unit(unit(root.path())),
+        let (k3s, requests) = K3s::asking();
+        let systemd = Scripted::default();
+        systemd.with(|script| script.shown = Some(standing(shown)));
+        let supervisor = Supervisor::new(
+            systemd.clone(),
+            unit(root.path()),
             K3sPaths::below(root.path()),
             sender,
             cancel.clone(),
         );
         Self {
             root,
+            systemd,
             k3s,
             observed,
             cancel,
-            task: tokio::spawn(task),
+            task: tokio::spawn(supervisor.run(requests)),
         }
     }
 
-    /// What systemd answers from now on, or after it was asked for `verb`.
-    fn answer(&self, verb: Option<&str>, changes: &[(&str, &str)]) {
-        let new = self.root.path().join("new");
-        fs::write(&new, show(changes)).unwrap();
-        let name = verb.map_or_else(|| "shown".to_owned(), |verb| format!("after-{verb}"));
-        fs::rename(new, self.root.path().join(name)).unwrap();
+    /// What systemd answers from now on, or after it was asked for a job.
+    fn answer(&self, job: Option<Job>, changes: &[(&str, &str)]) {
+        let status = standing(changes);
+        self.systemd.with(|script| match job {
+            None => script.shown = Some(status),
+            Some(job) => drop(script.after.insert(job.in_words(), status)),
+        });
     }
 
     async fn next(&mut self) -> K3sState {
@@ -92,9 +135,8 @@ impl Bench {
         }
     }
 
-    fn asked(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.root.path().join("asked")).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
+    fn asked(&self) -> Vec<&'static str> {
+        self.systemd.with(|script| script.asked.clone())
     }
 
     async fn end(self) {
@@ -121,8 +163,7 @@ fn main_process(directory: &Path) -> (Child, u32, String) {
     let program = directory.join("k3s");
     fs::write(&program, "#!/bin/sh\necho 'k3s version v1.33.5+k3s1 (x)'\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let started = format!("{{ path={} ; argv[]=k3s server ; }}", program.display());
-    (child, pid, started)
+    (child, pid, program.display().to_string())
 }
 
 fn dropin(node_name: &str) -> Dropin {
@@ -163,7 +204,7 @@ async fn it_is_started_restarted_and_stopped_by_systemd() {
     let (_first, pid, started) = main_process(bench.root.path());
     let text = pid.to_string();
     bench.answer(
-        Some("start"),
+        Some(Job::Start),
         &[("MainPID", &text), ("ExecStart", &started)],
     );
     let both = K3sConfigured {
@@ -179,29 +220,26 @@ async fn it_is_started_restarted_and_stopped_by_systemd() {
     };
     let again = bench.k3s.configure(dropin("k3s-dev")).await.unwrap();
     assert_eq!(again, neither);
-    assert_eq!(bench.asked(), ["start --no-block -- k3s.service"]);
+    assert_eq!(bench.asked(), ["start"]);
 
     let (mut second, pid, started) = main_process(bench.root.path());
     let text = pid.to_string();
     bench.answer(
-        Some("try-restart"),
+        Some(Job::Restart),
         &[("MainPID", &text), ("ExecStart", &started)],
     );
     assert_eq!(bench.k3s.configure(dropin("other")).await.unwrap(), both);
     assert_eq!(bench.next().await, K3sState::Starting);
     assert_eq!(bench.next().await, running(pid, 0));
-    assert_eq!(
-        bench.asked()[1..],
-        ["try-restart --no-block -- k3s.service"]
-    );
+    assert_eq!(bench.asked()[1..], ["restart"]);
 
-    bench.answer(Some("stop"), &STOPPED);
+    bench.answer(Some(Job::Stop), &STOPPED);
     let stop = bench.k3s.stop(DEADLINE);
     let (stopped, ()) = tokio::join!(stop, async {
         second.kill().await.unwrap();
     });
     stopped.unwrap();
-    assert_eq!(bench.asked()[2..], ["stop --no-block -- k3s.service"]);
+    assert_eq!(bench.asked()[2..], ["stop"]);
     assert_eq!(bench.next().await, absent("k3s.service is not started"));
     bench.end().await;
 }
@@ -212,13 +250,12 @@ async fn a_restart_that_was_not_made_is_made_up_for() {
     let (_child, pid, started) = main_process(bench.root.path());
     let text = pid.to_string();
     bench.answer(None, &[("MainPID", &text), ("ExecStart", &started)]);
-    fs::write(bench.root.path().join("refuse-try-restart"), "").unwrap();
+    bench
+        .systemd
+        .with(|script| script.refused = Some(Job::Restart));
     let error = bench.k3s.configure(dropin("k3s-dev")).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "`systemctl try-restart` failed for k3s.service: Failed to try-restart: no"
-    );
-    fs::remove_file(bench.root.path().join("refuse-try-restart")).unwrap();
+    assert_eq!(error.to_string(), "systemd gives no answer within 10 s");
+    bench.systemd.with(|script| script.refused = None);
     let configured = bench.k3s.configure(dropin("k3s-dev")).await.unwrap();
     assert_eq!(
         configured,
@@ -247,8 +284,7 @@ async fn its_end_is_heard_of_and_told_with_the_journal() {
             ("SubState", "failed"),
             ("Result", "start-limit-hit"),
             ("NRestarts", "5"),
-            ("ExecMainCode", "1"),
-            ("ExecMainStatus", "3"),
+            ("Exited", "3"),
         ],
     );
     child.kill().await.unwrap();
@@ -268,17 +304,11 @@ async fn its_end_is_heard_of_and_told_with_the_journal() {
     let (_child, pid, started) = main_process(bench.root.path());
     let text = pid.to_string();
     bench.answer(
-        Some("start"),
+        Some(Job::Start),
         &[("MainPID", &text), ("ExecStart", &started)],
     );
     assert!(bench.k3s.ensure_running(K3sRole::Server).await.unwrap());
-    assert_eq!(
-        bench.asked(),
-        [
-            "reset-failed -- k3s.service",
-            "start --no-block -- k3s.service"
-        ]
-    );
+    assert_eq!(bench.asked(), ["forget the failures of", "start"]);
     assert_eq!(bench.next().await, K3sState::Starting);
     assert_eq!(bench.next().await, running(pid, 0));
     bench.end().await;
@@ -299,8 +329,8 @@ async fn what_is_missing_is_said() {
     assert!(configured.changed && !configured.started);
     assert_eq!(bench.asked(), [""; 0]);
 
-    fs::remove_file(bench.root.path().join("systemctl")).unwrap();
-    let error = "cannot run systemctl: No such file or directory (os error 2)";
+    bench.systemd.with(|script| script.shown = None);
+    let error = "systemd cannot be asked: there is no /run/dbus/system_bus_socket; install D-Bus in the guest";
     let failed = K3sState::Failed {
         error: error.to_owned(),
         tail: Vec::new(),

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::k3s::unit::tests::show;
+use crate::k3s::unit::tests::standing;
 
 /// Changes to the recorded answer of a running unit.
 type Changes = &'static [(&'static str, &'static str)];
@@ -10,8 +10,6 @@ const NOT_STARTED: Changes = &[
     ("MainPID", "0"),
     ("ActiveState", "inactive"),
     ("SubState", "dead"),
-    ("ConditionResult", "no"),
-    ("ConditionTimestampMonotonic", "0"),
 ];
 
 struct Bench {
@@ -29,8 +27,7 @@ impl Bench {
 
     fn hear(&mut self, after_ms: u64, changes: &[(&str, &str)]) -> Verdict {
         self.now += Duration::from_millis(after_ms);
-        let status = Status::parse(&show(changes)).unwrap();
-        self.watch.handle_status(&status, self.now)
+        self.watch.handle_status(&standing(changes), self.now)
     }
 
     /// It ended and waits for its restart.
@@ -42,8 +39,7 @@ impl Bench {
                 ("MainPID", "0"),
                 ("Result", "exit-code"),
                 ("NRestarts", &restarts),
-                ("ExecMainCode", "1"),
-                ("ExecMainStatus", "3"),
+                ("Exited", "3"),
                 ("ActiveState", "activating"),
                 ("SubState", "auto-restart"),
             ],
@@ -159,8 +155,7 @@ fn one_answer() {
                 ("ActiveState", "failed"),
                 ("SubState", "failed"),
                 ("Result", "signal"),
-                ("ExecMainCode", "2"),
-                ("ExecMainStatus", "9"),
+                ("Killed", "9"),
             ],
             failed("k3s.service failed: signal: 9", true),
         ),
@@ -171,8 +166,7 @@ fn one_answer() {
                 ("SubState", "failed"),
                 ("Result", "start-limit-hit"),
                 ("NRestarts", "5"),
-                ("ExecMainCode", "1"),
-                ("ExecMainStatus", "3"),
+                ("Exited", "3"),
             ],
             crash_loop("exit status: 3, start-limit-hit", 5),
         ),
@@ -272,4 +266,28 @@ fn a_ready_api_or_a_stop_is_a_fresh_start() {
         bench.hear_running(100, 0),
         Verdict::Running { .. }
     ));
+}
+
+#[test]
+fn a_start_that_was_refused_is_explained_until_it_runs() {
+    let mut bench = Bench::new();
+    let absent = absent("k3s.service is not started");
+    assert_eq!(bench.hear(0, NOT_STARTED), absent);
+    for (result, words) in [
+        ("dependency", "a unit that it needs failed"),
+        ("timeout", "in time"),
+        ("assert", "systemd says assert"),
+    ] {
+        bench.watch.handle_job(result);
+        let Verdict::Failed { error, ended } = bench.hear(1, NOT_STARTED) else {
+            panic!("{result}");
+        };
+        assert!(error.contains(words) && !ended, "{error}");
+    }
+    bench.hear_running(1, 0);
+    assert_eq!(bench.hear(1, NOT_STARTED), absent);
+    for result in ["done", "canceled", "skipped"] {
+        bench.watch.handle_job(result);
+        assert_eq!(bench.hear(1, NOT_STARTED), absent, "{result}");
+    }
 }
