@@ -10,6 +10,7 @@
 //! await of this crate. Deliberately absent: sockets, clocks, files, the environment, and any knowledge of which
 //! agent one is in beyond [`Role`](hello::Role).
 
+pub mod chunks;
 pub mod codec;
 pub mod datagram;
 pub mod enrolment;

@@ -17,7 +17,8 @@ mod splice;
 mod stdio;
 
 use std::{
-    fmt, io,
+    fmt,
+    io::{self, IoSlice},
     pin::pin,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -30,12 +31,16 @@ pub use socket::Socket;
 pub use stdio::{RelayTarget, RelayTargetError, StdioError, stdio};
 
 use crate::{
+    chunks::Chunks,
     error::ResetCode,
     link::{ReadHalf, Stream, StreamError, WriteHalf},
 };
 use buffer::Buffer;
 use reset::{Cut, after_a_moment, while_it_moves};
 use socket::ResetUnlessFinished;
+
+/// Pieces of one vectored write, at most.
+const SLICES: usize = 32;
 
 /// Bytes that passed, counted as they pass.
 #[derive(Debug, Default)]
@@ -194,11 +199,20 @@ async fn receive(
     socket: &impl Socket,
     received: &AtomicU64,
 ) -> Result<(), RelayEnd> {
-    while let Some(bytes) = reader.read().await.map_err(RelayEnd::Stream)? {
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            match socket.send(rest) {
-                Ok(count) => rest = &rest[count..],
+    let mut chunks = Chunks::default();
+    while reader
+        .read_chunks(&mut chunks)
+        .await
+        .map_err(RelayEnd::Stream)?
+    {
+        while !chunks.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = chunks.fill(&mut slices);
+            match socket.send_vectored(&slices[..filled]) {
+                Ok(count) => {
+                    chunks.advance(count);
+                    received.fetch_add(count as u64, Ordering::Relaxed);
+                }
                 // While the socket takes no more, nobody reads the stream.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
                     biased;
@@ -208,7 +222,6 @@ async fn receive(
                 Err(error) => return Err(RelayEnd::Socket(error)),
             }
         }
-        received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
     socket.finish().map_err(RelayEnd::Socket)
 }

@@ -325,6 +325,14 @@ impl Session {
         read
     }
 
+    /// More of what has arrived on a stream; none where nothing is left but perhaps an end or a
+    /// reset, which [`read`](Self::read) tells.
+    pub fn read_on(&mut self, id: StreamId) -> Option<Bytes> {
+        let bytes = self.streams.get_mut(&id)?.read_on()?;
+        self.give_credit(id);
+        Some(bytes)
+    }
+
     /// Queues bytes on a stream, all of them or none.
     pub fn write(&mut self, id: StreamId, bytes: Bytes) -> Write {
         let limit = self.limits.send_buffer;
@@ -439,6 +447,12 @@ impl Session {
     #[must_use]
     pub const fn is_ended(&self) -> bool {
         self.ended
+    }
+
+    /// Whether [`poll_transmit`](Self::poll_transmit) has something to give.
+    #[must_use]
+    pub fn wants_transmit(&self) -> bool {
+        self.pong.is_some() || !self.control.is_empty() || !self.ready.is_empty()
     }
 
     /// Fills `transmit` up to its budget with what is to be sent, most urgent first.

@@ -1,6 +1,6 @@
 //! The bytes of a link after the handshake: sealed by TLS, or plain where both ends agreed.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Write};
 
 use bytes::BytesMut;
 use rustls::Connection;
@@ -63,11 +63,14 @@ impl Channel {
                     if count == 0 {
                         return Err(ChannelError::Full);
                     }
-                    let ready = tls.process_new_packets()?.plaintext_bytes_to_read();
-                    let start = clear.len();
-                    clear.resize(start + ready, 0);
-                    let read = tls.reader().read(&mut clear[start..]).unwrap_or(0);
-                    clear.truncate(start + read);
+                    tls.process_new_packets()?;
+                    let mut reader = tls.reader();
+                    // An error says that nothing is left, or that nothing will come.
+                    while let Ok(opened @ [_, ..]) = reader.fill_buf() {
+                        clear.extend_from_slice(opened);
+                        let count = opened.len();
+                        reader.consume(count);
+                    }
                 }
             }
         }

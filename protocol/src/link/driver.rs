@@ -23,8 +23,8 @@ use crate::{
     session::Transmit,
 };
 
-/// Bytes read from the carrier at once.
-const READ_SIZE: usize = 64 * 1024;
+/// Bytes read from the carrier at once: each read wakes who waits for what is in it.
+const READ_SIZE: usize = 128 * 1024;
 
 /// Slices of one vectored write; what Linux takes is more, what pays is less.
 const SLICES: usize = 32;
@@ -213,7 +213,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<C> {
         inner.session.poll_transmit(&mut self.transmit);
         let wakers = inner.dispatch_events();
         let ended = inner.session.is_ended();
-        inner.driver_waker = Some(context.waker().clone());
+        // With something to send it waits for the carrier, and for nobody here.
+        let idle = self.transmit.is_empty();
+        inner.driver_waker = idle.then(|| context.waker().clone());
         drop(inner);
         wakers.into_iter().for_each(Waker::wake);
         if self.channel.is_encrypted() && !self.transmit.is_empty() {

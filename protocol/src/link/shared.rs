@@ -307,6 +307,7 @@ pub(super) struct Inner {
     pub(super) resets: HashMap<StreamId, Waker>,
     incoming: VecDeque<(StreamId, AnyRequest)>,
     incoming_waker: Option<Waker>,
+    /// The driver, while it waits for something to send.
     pub(super) driver_waker: Option<Waker>,
     pub(super) goaway: Option<(GoAwayCode, String)>,
 }
@@ -328,7 +329,7 @@ impl Shared {
         let mut inner = self.lock();
         let result = change(&mut inner);
         let mut wakers = inner.dispatch_events();
-        wakers.extend(inner.driver_waker.take());
+        wakers.extend(inner.wanted_driver());
         drop(inner);
         wakers.into_iter().for_each(Waker::wake);
         result
@@ -363,6 +364,16 @@ impl Inner {
             self.wake_all(&mut wakers);
         }
         wakers
+    }
+
+    /// Who is to be woken because the session has something to send, or is over. Nobody while the
+    /// driver waits for the carrier: it looks again when that takes more.
+    pub(super) fn wanted_driver(&mut self) -> Option<Waker> {
+        if self.session.wants_transmit() || self.session.is_ended() {
+            self.driver_waker.take()
+        } else {
+            None
+        }
     }
 
     /// Lets go of a stream's handle.

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::shared::{Shared, reset_is_link_loss};
 use crate::{
+    chunks::Chunks,
     codec::{self, DecodeError, ENVELOPE_LENGTH, Envelope, RawMessage},
     error::ResetCode,
     frame::StreamId,
@@ -159,6 +160,11 @@ impl Drop for Stream {
     }
 }
 
+/// Bytes and pieces that are read at once, at most, unless the last piece has more: they were in the
+/// cache when they came.
+const CHUNKS_BYTES: usize = 256 * 1024;
+const CHUNKS: usize = 32;
+
 /// The reading direction, without copies.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadHalf<'a> {
@@ -173,6 +179,31 @@ impl ReadHalf<'_> {
     /// `Reset` or `LinkDown`.
     pub async fn read(&self) -> Result<Option<Bytes>, StreamError> {
         poll_fn(|context| poll_read(&self.stream.shared, self.stream.id, context)).await
+    }
+
+    /// Appends the next bytes to `chunks` as they came, some hundred kilobytes at most.
+    /// Whether there were any: none come at the clean end. Otherwise as [`read`](Self::read).
+    ///
+    /// # Errors
+    /// `Reset` or `LinkDown`.
+    pub async fn read_chunks(&self, chunks: &mut Chunks) -> Result<bool, StreamError> {
+        let Some(first) = self.read().await? else {
+            return Ok(false);
+        };
+        chunks.push(first);
+        let mut inner = self.stream.shared.lock();
+        while chunks.len() < CHUNKS_BYTES && chunks.count() < CHUNKS {
+            match inner.session.read_on(self.stream.id) {
+                Some(bytes) => chunks.push(bytes),
+                None => break,
+            }
+        }
+        let waker = inner.wanted_driver();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(true)
     }
 
     /// Waits for the reset of the stream, whatever is still to be read. For whoever does not read
@@ -258,7 +289,7 @@ fn poll_read(
             return Poll::Pending;
         }
         // Reading may give credit back, which the driver sends.
-        (read, inner.driver_waker.take())
+        (read, inner.wanted_driver())
     };
     if let Some(waker) = wakers {
         waker.wake();
@@ -284,7 +315,7 @@ fn poll_write(
             inner.writers.insert(id, context.waker().clone());
             return Poll::Pending;
         }
-        (written, inner.driver_waker.take())
+        (written, inner.wanted_driver())
     };
     if let Some(waker) = waker {
         waker.wake();

@@ -1,10 +1,16 @@
 //! The sockets that a relay joins to a stream or to each other.
 
-use std::{io, os::fd::AsFd};
+use std::{
+    io::{self, IoSlice},
+    os::fd::AsFd,
+};
 
 use rustix::{
     buffer::spare_capacity,
-    net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt::set_socket_linger},
+    net::{
+        RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown,
+        sockopt::set_socket_linger,
+    },
 };
 use tokio::{
     io::Interest,
@@ -58,6 +64,17 @@ pub trait Socket: AsFd + Send + Sync {
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.attempt(Interest::WRITABLE, || {
             Ok(send(self, bytes, SendFlags::DONTWAIT)?)
+        })
+    }
+
+    /// The same for the beginning of pieces.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.attempt(Interest::WRITABLE, || {
+            let mut none = SendAncillaryBuffer::default();
+            Ok(sendmsg(self, pieces, &mut none, SendFlags::DONTWAIT)?)
         })
     }
 

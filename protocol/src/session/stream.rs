@@ -10,7 +10,7 @@ use crate::error::{GoAwayCode, ResetCode};
 /// Chunks below this many bytes are copied out of the carrier's read buffer. A slice keeps the
 /// buffer alive whole for as long as the reader sleeps; at a quarter of the buffer's size, what a
 /// sleeping reader holds stays within four windows.
-const COPY_BELOW: usize = 16 * 1024;
+const COPY_BELOW: usize = 32 * 1024;
 
 /// Chunks that a stream queues for sending, whatever their size: what a chunk costs beside its
 /// bytes is bounded too.
@@ -206,17 +206,10 @@ impl Stream {
     }
 
     pub(super) fn read(&mut self) -> Read {
-        let incoming = &mut self.incoming;
-        let next = incoming
-            .queue
-            .pop_front()
-            // Taken whole: a stream with nothing to read holds no buffer.
-            .unwrap_or_else(|| std::mem::take(&mut incoming.tail).freeze());
-        if !next.is_empty() {
-            incoming.consumed += next.len();
-            incoming.emptied |= incoming.queue.is_empty() && incoming.tail.is_empty();
+        if let Some(next) = self.read_on() {
             return Read::Data(next);
         }
+        let incoming = &mut self.incoming;
         match self.reset {
             // The end of a direction comes before the reset, and is told once.
             Some(code) if !incoming.finished || incoming.end_read => Read::Reset(code),
@@ -226,6 +219,22 @@ impl Stream {
             }
             _ => Read::Blocked,
         }
+    }
+
+    /// The next bytes that have arrived, if any.
+    pub(super) fn read_on(&mut self) -> Option<Bytes> {
+        let incoming = &mut self.incoming;
+        let next = incoming
+            .queue
+            .pop_front()
+            // Taken whole: a stream with nothing to read holds no buffer.
+            .unwrap_or_else(|| std::mem::take(&mut incoming.tail).freeze());
+        if next.is_empty() {
+            return None;
+        }
+        incoming.consumed += next.len();
+        incoming.emptied |= incoming.queue.is_empty() && incoming.tail.is_empty();
+        Some(next)
     }
 
     /// Bytes to give back: in halves of the window, so that it costs few frames.

@@ -1,10 +1,10 @@
 //! Bytes on their way to the carrier: a bounded batch of chunks for one vectored write.
 
-use std::{collections::VecDeque, io::IoSlice};
+use std::io::IoSlice;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
-use crate::frame::Header;
+use crate::{chunks::Chunks, frame::Header};
 
 /// Bytes handed to the carrier at once. It bounds what stands between an urgent frame and the
 /// carrier; large enough that a bulk transfer costs few system calls.
@@ -17,96 +17,72 @@ const COPY_BELOW: usize = 2048;
 /// A batch of bytes to send, in order.
 #[derive(Debug, Default)]
 pub struct Transmit {
-    chunks: VecDeque<Bytes>,
+    chunks: Chunks,
+    /// Small ones behind them, joined.
     tail: BytesMut,
-    length: usize,
 }
 
 impl Transmit {
     /// Whether there is nothing to send.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.length == 0
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Whether it holds as much as one batch should.
     #[must_use]
-    pub const fn is_full(&self) -> bool {
-        self.length >= BUDGET
+    pub fn is_full(&self) -> bool {
+        self.len() >= BUDGET
     }
 
     /// Bytes to send.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.length
+    pub fn len(&self) -> usize {
+        self.chunks.len() + self.tail.len()
     }
 
     /// Takes the chunks, for a channel that seals them.
     pub fn take_chunks(&mut self) -> impl Iterator<Item = Bytes> {
-        self.seal_tail();
-        self.length = 0;
-        std::mem::take(&mut self.chunks).into_iter()
+        self.end_tail();
+        self.chunks.take()
     }
 
     /// Fills `slices` for a vectored write; how many are filled.
     pub fn fill<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> usize {
-        self.seal_tail();
-        let mut filled = 0;
-        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
-            *slice = IoSlice::new(chunk);
-            filled += 1;
-        }
-        filled
+        self.end_tail();
+        self.chunks.fill(slices)
     }
 
     /// Removes the first `count` bytes, which were sent.
-    pub fn advance(&mut self, mut count: usize) {
-        self.length -= count;
-        while count > 0 {
-            let Some(front) = self.chunks.front_mut() else {
-                return;
-            };
-            if front.len() > count {
-                front.advance(count);
-                return;
-            }
-            count -= front.len();
-            self.chunks.pop_front();
-        }
+    pub fn advance(&mut self, count: usize) {
+        self.chunks.advance(count);
     }
 
     pub(super) fn push(&mut self, frame: Bytes) {
-        self.length += frame.len();
         self.append(frame);
     }
 
     pub(super) fn push_frame(&mut self, header: Header, payload: Bytes) {
-        let header = header.encode();
-        self.length += header.len() + payload.len();
-        self.tail.extend_from_slice(&header);
+        self.tail.extend_from_slice(&header.encode());
         self.append(payload);
     }
 
     /// For bytes that are sealed already.
     pub fn push_sealed(&mut self, sealed: Vec<u8>) {
-        self.length += sealed.len();
-        self.seal_tail();
-        self.chunks.push_back(Bytes::from(sealed));
+        self.end_tail();
+        self.chunks.push(Bytes::from(sealed));
     }
 
     fn append(&mut self, bytes: Bytes) {
         if bytes.len() < COPY_BELOW {
             self.tail.extend_from_slice(&bytes);
         } else {
-            self.seal_tail();
-            self.chunks.push_back(bytes);
+            self.end_tail();
+            self.chunks.push(bytes);
         }
     }
 
-    fn seal_tail(&mut self) {
-        if !self.tail.is_empty() {
-            let tail = self.tail.split().freeze();
-            self.chunks.push_back(tail);
-        }
+    fn end_tail(&mut self) {
+        self.chunks.push(self.tail.split().freeze());
     }
 }

@@ -420,7 +420,7 @@ impl Party {
     }
 
     /// Bytes that wait for room in the carrier.
-    pub(crate) const fn unsent(&self) -> usize {
+    pub(crate) fn unsent(&self) -> usize {
         self.transmit.len() + self.sealed.len()
     }
 
