@@ -390,3 +390,48 @@ async fn a_peer_that_says_nothing_or_something_else_is_given_up() {
     );
     let _ = Bytes::from(answer);
 }
+
+/// On a line without ends, like a serial port, nothing else would tell the other end for seconds.
+#[tokio::test(start_paused = true)]
+async fn who_finds_a_forged_record_says_so() {
+    let (host, guest) = (
+        Arc::new(Identity::generate().unwrap()),
+        Arc::new(Identity::generate().unwrap()),
+    );
+    let ((near, line_near), (far, line_far)) = (duplex(65_536), duplex(65_536));
+    let (mut from_near, mut to_near) = tokio::io::split(line_near);
+    let (mut from_far, mut to_far) = tokio::io::split(line_far);
+    let (forge, mut forging) = tokio::sync::oneshot::channel::<()>();
+    let there = tokio::spawn(async move {
+        let mut bytes = [0; 4096];
+        loop {
+            let count = from_near.read(&mut bytes).await.unwrap();
+            if forging.try_recv().is_ok() {
+                bytes[count - 1] ^= 1;
+            }
+            to_far.write_all(&bytes[..count]).await.unwrap();
+        }
+    });
+    let back = tokio::spawn(async move { tokio::io::copy(&mut from_far, &mut to_near).await });
+    let options = [&host, &guest].map(|identity| options(identity, Encrypt::Always, false));
+    let authorized = [host.public_key()];
+    let (connected, accepted) = tokio::join!(
+        link::connect(near, guest.public_key(), &options[0]),
+        link::accept(far, &authorized, &options[1]),
+    );
+    let (host, _host_incoming, host_driver) = connected.unwrap();
+    let (guest, _guest_incoming, guest_driver) = accepted.unwrap();
+    tokio::spawn(host_driver.run());
+    tokio::spawn(guest_driver.run());
+
+    let since = tokio::time::Instant::now();
+    forge.send(()).unwrap();
+    let asked = host.request(&Info {}).await;
+    assert!(matches!(asked, Err(RequestError::LinkDown)), "{asked:?}");
+    for end in [host.closed().await, guest.closed().await] {
+        assert!(matches!(end, LinkEnd::Lost(_)), "{end}");
+    }
+    assert!(since.elapsed() < Duration::from_secs(1));
+    there.abort();
+    back.abort();
+}

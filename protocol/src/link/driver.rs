@@ -1,11 +1,12 @@
 //! Moves a link's bytes: the only code that touches the carrier after the handshake.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io::{self, IoSlice},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::{BufMut, BytesMut};
@@ -13,7 +14,7 @@ use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     sync::watch,
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep, sleep_until, timeout},
 };
 
 use super::shared::Shared;
@@ -31,6 +32,9 @@ const SLICES: usize = 32;
 
 /// Rounds of reading and writing before other tasks of the thread get their turn.
 const ROUNDS: usize = 32;
+
+/// How long the carrier may take to take what tells the other end why this one ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How a link ended.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -72,6 +76,8 @@ pub struct Driver<C> {
     unread: bool,
     transmit: Transmit,
     needs_flush: bool,
+    /// Whether the other end broke a rule and is told which before the end.
+    has_last_words: bool,
     timer: Option<Pin<Box<Sleep>>>,
     shared: Arc<Shared>,
     end: watch::Sender<Option<LinkEnd>>,
@@ -94,6 +100,7 @@ impl<C> Driver<C> {
             clear,
             transmit: Transmit::default(),
             needs_flush: false,
+            has_last_words: false,
             timer: None,
             shared,
             end,
@@ -118,15 +125,17 @@ impl<C> Drop for Driver<C> {
 impl<C: AsyncRead + AsyncWrite + Unpin> Driver<C> {
     /// Runs the link to its end.
     pub async fn run(mut self) -> LinkEnd {
-        let end = std::future::poll_fn(|context| self.poll(context)).await;
+        let end = poll_fn(|context| self.poll(context)).await;
+        if self.has_last_words {
+            // Not every carrier tells the other end that this one is gone.
+            let _ = timeout(LAST_WORDS, poll_fn(|context| self.poll_write(context))).await;
+        }
         self.conclude(end)
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<LinkEnd> {
         for _ in 0..ROUNDS {
             if let Err(end) = self.take_in() {
-                // The other end should learn why, if the carrier takes it at once.
-                let _ = self.poll_write(context);
                 return Poll::Ready(end);
             }
             match self.poll_write(context) {
@@ -155,9 +164,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<C> {
             return Ok(());
         }
         self.unread = false;
-        self.channel
-            .open(&mut self.sealed, &mut self.clear)
-            .map_err(|error| LinkEnd::Lost(error.to_string()))?;
+        if let Err(error) = self.channel.open(&mut self.sealed, &mut self.clear) {
+            self.shared.with(|inner| inner.session.end());
+            let mut alert = Vec::new();
+            self.channel.seal(&[], &mut alert);
+            self.transmit.push_sealed(alert);
+            self.has_last_words = true;
+            return Err(LinkEnd::Lost(error.to_string()));
+        }
         let mut inner = self.shared.lock();
         let result = inner
             .session
@@ -169,7 +183,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<C> {
         match goaway {
             Some((GoAwayCode::Closing, _)) => Err(LinkEnd::ClosedByPeer),
             Some((code, text)) => Err(LinkEnd::Blamed { code, text }),
-            None => result.map_err(LinkEnd::Violation),
+            None => result.map_err(|error| {
+                self.has_last_words = true;
+                LinkEnd::Violation(error)
+            }),
         }
     }
 
