@@ -44,6 +44,9 @@ fn a_program_has_its_streams_and_its_exit_status() {
     ])
     .succeeds()
     .prints("/tmp\nhello\n");
+    env.run(&["exec", "uname"])
+        .exits(3)
+        .explains("to run the program uname in the node: `lkc-host exec -- uname`");
     env.run(&["exec", "-w", "tmp", "--", "true"])
         .exits(10)
         .explains("the directory `tmp` is not absolute");

@@ -45,7 +45,8 @@ pub(super) async fn run(context: &Context<'_>, args: &Exec) -> Result<End, Comma
     };
     // Before the program runs: what comes from then on is meant for it.
     let signals = Signals::new()?;
-    let (mut program, to_daemon) = program::start(context, cluster, program).await?;
+    let started = program::start(context, cluster, program).await;
+    let (mut program, to_daemon) = started.map_err(|error| meant_as_program(args, error))?;
     let raw = if with_terminal {
         RawTerminal::enter()
     } else {
@@ -69,6 +70,16 @@ pub(super) async fn run(context: &Context<'_>, args: &Exec) -> Result<End, Comma
     };
     drop(raw);
     ended
+}
+
+/// Who writes a program where a cluster stands is told how it is meant.
+fn meant_as_program(args: &Exec, error: CommandError) -> CommandError {
+    match &args.which.cluster {
+        Some(name) if error.kind == Kind::NotFound && args.command.is_empty() => error.hint(
+            format!("to run the program {name} in the node: `lkc-host exec -- {name}`"),
+        ),
+        _ => error,
+    }
 }
 
 /// Sends what this end has to say, for as long as the daemon takes it. Never returns: how it ended is
