@@ -229,12 +229,18 @@ impl Door {
 struct Unserved(Option<TcpStream>);
 
 impl Unserved {
-    /// Waits until the client has reset it.
+    /// Waits until the client has reset it and left nothing. What it had sent before, its end
+    /// included, is for the target to read, as it is on a direct connection that nobody has accepted
+    /// yet.
     async fn given_up(&self) {
-        match &self.0 {
-            Some(tcp) => drop(tcp.ready(Interest::ERROR).await),
-            None => std::future::pending().await,
+        if let Some(tcp) = &self.0 {
+            let _ = tcp.ready(Interest::ERROR).await;
+            // After a reset nothing more comes, so that this does not wait.
+            if tcp.peek(&mut [0]).await.is_err() {
+                return;
+            }
         }
+        std::future::pending::<()>().await;
     }
 
     fn take(mut self) -> Option<TcpStream> {

@@ -214,6 +214,45 @@ async fn a_client_that_gives_up_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn what_a_client_sent_before_it_reset_reaches_a_host_that_answers_late() {
+    let mut bench = Bench::new(Limits::default()).await;
+    let address = free_address();
+    let _listener = bench.listen(address).await.unwrap();
+    for (ends, sent) in [
+        (false, &b"all of it"[..]),
+        (true, b"all of it"),
+        (true, b""),
+    ] {
+        let mut tcp = connect(address).await;
+        let arrival = bench.arrival().await;
+        tcp.write_all(sent).await.unwrap();
+        if ends {
+            tcp.shutdown().await.unwrap();
+        }
+        tcp.set_zero_linger().unwrap();
+        drop(tcp);
+        // By then the guest has seen the reset.
+        nothing_arrives(&mut bench).await;
+        let stream = arrival.accept::<Arrive>(&Arrived {});
+        let read = async {
+            let (reader, _) = stream.halves();
+            let mut all = Vec::new();
+            loop {
+                match reader.read().await {
+                    Ok(Some(bytes)) => all.extend_from_slice(&bytes),
+                    Ok(None) => break (all, true),
+                    Err(StreamError::Reset(ResetCode::ConnectionReset)) => break (all, false),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        let read = timeout(LIMIT, read).await.expect("it hangs");
+        assert_eq!(read, (sent.to_vec(), ends));
+    }
+    bench.end().await;
+}
+
+#[tokio::test]
 async fn a_listener_ends_with_its_stream_and_a_connection_does_not() {
     for reset in [false, true] {
         let mut bench = Bench::new(Limits::default()).await;
