@@ -183,8 +183,14 @@ impl Authority {
         let key = KeyPair::generate().map_err(issue_error)?;
         let certificate = params.self_signed(&key).map_err(issue_error)?;
         let certificate_pem = certificate.pem();
-        write(&key_path, key.serialize_pem().as_bytes())?;
-        write(&certificate_path, certificate_pem.as_bytes())?;
+        // k3s has its authorities in its database. What they issue is issued again where it is spoilt.
+        for (path, pem) in [
+            (&key_path, &key.serialize_pem()),
+            (&certificate_path, &certificate_pem),
+        ] {
+            files::write_durably(path, pem.as_bytes(), 0o600)
+                .map_err(|source| file_error(path, source))?;
+        }
         Ok(Self {
             certificate_der: certificate.der().clone(),
             certificate_pem,

@@ -1,12 +1,26 @@
 //! Files that others read while we write them, and directories that only we may read.
 
-use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Replaces the file as a whole: a reader sees the old bytes or the new, never a part.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, bytes, mode, false)
+}
+
+/// The same for good: what is there when this returns is there after a power failure, too. For what
+/// cannot be made again.
+pub(crate) fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, bytes, mode, true)?;
+    match path.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32, is_durable: bool) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
@@ -21,6 +35,9 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Resu
         .open(temporary)?;
     file.write_all(bytes)?;
     file.set_permissions(Permissions::from_mode(mode))?;
+    if is_durable {
+        file.sync_all()?;
+    }
     std::fs::rename(temporary, path)
 }
 
@@ -37,7 +54,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("deep/file");
         write_atomically(&path, b"one", 0o644).unwrap();
-        write_atomically(&path, b"two", 0o600).unwrap();
+        write_durably(&path, b"two", 0o600).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(
