@@ -1,13 +1,14 @@
 //! A cluster of one virtual machine.
 
 use std::{
-    env, fs,
-    os::unix::fs::symlink,
+    env,
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use lkc_tests::{Programs, TestEnv, eventually, skipped};
+use lkc_tests::{Programs, TestEnv, eventually, find_program, skipped};
 use serde_json::Value;
 
 use crate::monitor::Monitor;
@@ -20,12 +21,17 @@ pub(crate) const BOOT: Duration = Duration::from_secs(240);
 pub(crate) enum Carrier {
     /// AF_VSOCK by a process of the host.
     Vsock,
-    /// A virtio-serial port, and nothing else.
+    /// A virtio-serial port, and nothing else. Its guest's clock is [`BEHIND`].
     Serial,
 }
 
+/// How far behind a guest's clock may be: a laptop has slept over night.
+pub(crate) const BEHIND: Duration = Duration::from_secs(8 * 3600);
+
 /// The name of the cluster.
 pub(crate) const CLUSTER: &str = "k3s-dev";
+
+const QEMU: &str = "qemu-system-x86_64";
 
 /// Port of the guest on which a reverse forward brings connections back to this host.
 pub(crate) const MIRROR: u16 = 5000;
@@ -48,8 +54,10 @@ impl Lab {
         let image = given("LKC_VM_IMAGE")?;
         let device = given("LKC_VM_VSOCK_DEVICE")?;
         let env = TestEnv::new(programs()?);
-        if carrier == Carrier::Vsock {
-            symlink(device, env.root().join("bin/vhost-device-vsock")).unwrap();
+        let bin = env.root().join("bin");
+        match carrier {
+            Carrier::Vsock => symlink(device, bin.join("vhost-device-vsock")).unwrap(),
+            Carrier::Serial => set_the_clock_back(&bin),
         }
         let lab = Self { env, carrier };
         lab.env.configure(&lab.configuration(&image));
@@ -155,6 +163,18 @@ impl Lab {
 #[expect(clippy::print_stdout, reason = "figures are what the run is for, too")]
 pub(crate) fn report(text: &str) {
     println!("   {text}");
+}
+
+/// Has each start of QEMU tell the machine another time than the host's.
+fn set_the_clock_back(bin: &Path) {
+    let qemu = find_program(QEMU).unwrap();
+    let script = format!(
+        "#!/bin/bash\nthen=$(date -u -d '-{} seconds' +%FT%T)\nexec {qemu:?} \"${{@/#base=utc/base=$then}}\"\n",
+        BEHIND.as_secs()
+    );
+    let path = bin.join(QEMU);
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
 }
 
 fn given(variable: &str) -> Option<PathBuf> {

@@ -1,4 +1,4 @@
-//! A machine's whole life over AF_VSOCK.
+//! A machine's whole life over AF_VSOCK. It is one test, since a boot takes most of a minute.
 
 use lkc_tests::{eventually, find_program};
 use nix::sys::signal::Signal;
@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use crate::{
     faults,
     lab::{BOOT, CLUSTER, Carrier, Lab, report},
-    throughput, traffic,
+    reboot, resets, throughput, traffic,
 };
 
 #[test]
@@ -27,6 +27,8 @@ fn a_machine_lives_carries_everything_and_leaves_nothing() {
     a_killed_daemon_is_missed_by_nobody(&lab);
     a_snapshot_brings_everything_back(&lab);
     faults::power_off_in_a_transfer(&lab);
+    resets::in_a_row(&lab);
+    reboot::keeps_what_it_was_given(&lab);
 
     lab.env.run(&["delete", "--yes"]).succeeds();
     lab.env.run(&["daemon", "stop"]).succeeds();

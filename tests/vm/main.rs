@@ -12,6 +12,7 @@ mod faults;
 mod lab;
 mod life;
 mod monitor;
+mod reboot;
 mod resets;
 mod serial;
 mod throughput;
