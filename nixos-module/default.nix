@@ -62,10 +62,38 @@ let
   units = ../guest-agent/systemd;
   readUnit = import ./unit.nix { inherit lib; };
   agentUnit = readUnit (units + "/lkc-guest.service");
+  stewardUnit = readUnit (units + "/lkc-steward.service");
+  execUnit = readUnit (units + "/lkc-exec@.service");
   networkUnit = readUnit (units + "/lkc-guest-network.service");
   pathUnit = readUnit (units + "/lkc-k3s.path");
   k3sDropIn = readUnit (units + "/k3s-lkc.conf");
   words = lib.splitString " ";
+
+  # What a unit runs, from the package.
+  commandOf =
+    unit:
+    utils.escapeSystemdExecArgs (
+      [ (lib.getExe' cfg.package "lkc-guest") ] ++ builtins.tail (words unit.Service.ExecStart)
+    );
+  serviceOf = unit: {
+    description = unit.Unit.Description;
+    unitConfig = removeAttrs unit.Unit [
+      "Description"
+      "Before"
+    ];
+    restartIfChanged = false;
+    serviceConfig = unit.Service // { ExecStart = commandOf unit; };
+  };
+  socketOf =
+    name:
+    let
+      unit = readUnit (units + "/${name}.socket");
+    in
+    {
+      description = unit.Unit.Description;
+      wantedBy = words unit.Install.WantedBy;
+      socketConfig = unit.Socket;
+    };
   tmpfiles = builtins.filter (line: line != "" && !lib.hasPrefix "#" line) (
     lib.splitString "\n" (builtins.readFile (units + "/tmpfiles.conf"))
   );
@@ -101,7 +129,6 @@ let
     "RuntimeDirectoryPreserve"
     "StateDirectory"
     "StateDirectoryMode"
-    "ConfigurationDirectory"
     "UMask"
     "LimitCORE"
     "OOMPolicy"
@@ -241,33 +268,55 @@ in
           description = agentUnit.Unit.Description;
           before = words agentUnit.Unit.Before;
           wantedBy = words agentUnit.Install.WantedBy;
-          unitConfig = removeAttrs agentUnit.Unit [
-            "Description"
-            "Before"
-          ];
+          unitConfig =
+            removeAttrs agentUnit.Unit [
+              "Description"
+              "Before"
+            ]
+            // lib.optionalAttrs cfg.k3s.manage {
+              Wants = "lkc-guest-network.service";
+              After = "lkc-guest-network.service systemd-networkd.service dbus.socket";
+            };
           # A switch must not cut the connection that it may be running over.
           restartIfChanged = false;
           serviceConfig = if cfg.k3s.manage then agentWithK3s else agentAlone;
         };
-        systemd.services.lkc-guest-network = {
-          description = networkUnit.Unit.Description;
-          before = words networkUnit.Unit.Before;
-          wantedBy = words networkUnit.Install.WantedBy;
-          unitConfig = removeAttrs networkUnit.Unit [
-            "Description"
-            "Before"
-          ];
-          restartIfChanged = false;
-          serviceConfig = networkUnit.Service // {
-            ExecStart = utils.escapeSystemdExecArgs [
-              (lib.getExe' cfg.package "lkc-guest")
-              "network"
-              "restore"
-            ];
+        systemd.services.lkc-guest-network =
+          serviceOf networkUnit
+          // {
+            before = words networkUnit.Unit.Before ++ lib.optional cfg.k3s.manage "lkc-guest.service";
+            wantedBy = words networkUnit.Install.WantedBy;
+          }
+          # The agent then keeps what was confirmed itself.
+          // lib.optionalAttrs cfg.k3s.manage {
+            serviceConfig = networkUnit.Service // {
+              ExecStart = utils.escapeSystemdExecArgs [
+                (lib.getExe' cfg.package "lkc-guest")
+                "network"
+                "restore"
+              ];
+            };
           };
-        };
         systemd.tmpfiles.rules = builtins.filter (lib.hasPrefix "d ") tmpfiles;
       }
+
+      # An agent without privileges, and what it asks of root.
+      (lib.mkIf (!cfg.k3s.manage) {
+        users.users.lkc-guest = {
+          isSystemUser = true;
+          group = "lkc-guest";
+          description = "lkc guest agent";
+          home = "/var/lib/lkc";
+        };
+        users.groups.lkc-guest = { };
+        services.udev.extraRules = builtins.readFile (units + "/udev.rules");
+        systemd.services.lkc-steward = serviceOf stewardUnit // {
+          before = words stewardUnit.Unit.Before;
+        };
+        systemd.services."lkc-exec@" = serviceOf execUnit;
+        systemd.sockets.lkc-steward = socketOf "lkc-steward";
+        systemd.sockets.lkc-exec = socketOf "lkc-exec";
+      })
 
       (lib.mkIf (!cfg.k3s.manage && k3s.enable) {
         assertions = [

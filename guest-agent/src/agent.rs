@@ -12,7 +12,6 @@ use std::{
 use lkc_protocol::{
     identity::PublicKey,
     link::{self, Encrypt, LinkOptions, Locality},
-    message::RungState,
     relay::{self, RelayTarget, StdioError},
     session::Limits,
 };
@@ -23,23 +22,24 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Semaphore, mpsc},
     task::JoinSet,
-    time::{MissedTickBehavior, interval, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Cli, Command, ConfigError, Keys, NetworkCommand, OutputFormat, RunArgs, StateArgs},
-    enrolment::{self, Enrolment, EnrolmentArgs},
+    enrolment::{self, Enrolment},
+    exec::{self, ExecuteError},
     host_link::{self, Guest},
-    k3s::{self, K3sPaths, Runner},
+    k3s::{K3sPaths, Runner},
     listen::{Accepted, ListenError, Listener},
     network::{
-        self, NetworkError,
-        change::{self, Keeper, News, Request},
+        Keeping, NetworkError,
+        change::{self, Prober},
     },
     observe::{Observer, ObserverTasks, describe},
-    readiness::NetworkState,
     service_manager,
+    steward::{self, Steward, StewardError, keep_network},
 };
 
 /// Carriers whose other end is not authenticated yet, at once. An honest host has one.
@@ -77,6 +77,12 @@ pub enum AgentError {
     /// Standard input and output are joined with nothing any more.
     #[error(transparent)]
     Relay(#[from] StdioError),
+    /// The steward.
+    #[error(transparent)]
+    Steward(#[from] StewardError),
+    /// A program of a host's.
+    #[error(transparent)]
+    Execute(#[from] ExecuteError),
     /// A task of ours ended that never should.
     #[error("a part of the agent ended: {0}")]
     Defect(String),
@@ -93,6 +99,16 @@ pub fn run(cli: Cli) -> Result<ExitCode, AgentError> {
             runtime.block_on(serve(args)).map(|()| ExitCode::SUCCESS)
         }
         Command::Network(command) => change_network(command).map(|()| ExitCode::SUCCESS),
+        Command::Steward(args) => {
+            let runtime = runtime()?;
+            runtime.block_on(steward::serve(args))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Execute => {
+            let runtime = runtime()?;
+            runtime.block_on(exec::serve_one())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Stdio(args) => {
             relay::stdio(&RelayTarget::Unix(args.socket))?;
             Ok(ExitCode::SUCCESS)
@@ -200,12 +216,25 @@ async fn serve(args: RunArgs) -> Result<(), AgentError> {
         .map(Listener::bind)
         .collect::<Result<Vec<_>, _>>()?;
     let cancel = CancellationToken::new();
-    let runner = Runner::choose(args.k3s.clone(), args.k3s_unit.clone());
+    let steward = args.steward.as_deref().map(Steward::at);
+    let runner = match &steward {
+        Some(steward) => Runner::Steward {
+            steward: steward.clone(),
+            unit: args.k3s_unit.clone(),
+        },
+        None => Runner::choose(args.k3s.clone(), args.k3s_unit.clone()),
+    };
     tracing::debug!(?runner, "who runs k3s");
     let (observer, observer_tasks) = Observer::start(runner, K3sPaths::usual(), &cancel);
     let (stop, stop_requests) = mpsc::channel(1);
     let (network, network_changes) = mpsc::channel(1);
-    let guest = Guest::new(observer.clone(), network, stop, args.log_path());
+    let guest = Guest::new(
+        observer.clone(),
+        network,
+        stop,
+        args.log_path(),
+        steward.clone(),
+    );
     let options = link_options(&keys);
     let enrolment = Enrolment::new(&args.keys.enrolment);
     tracing::info!(
@@ -224,17 +253,32 @@ async fn serve(args: RunArgs) -> Result<(), AgentError> {
         guest,
         observer: observer.clone(),
     };
-    let keeping = NetworkTask {
-        requests: network_changes,
-        observer,
-        cancel: cancel.clone(),
-        directories: args.keys.enrolment.clone(),
-        wait_for_host: Duration::from_secs(args.wait_for_host),
-    };
-    agent.tasks.spawn(keeping.run());
-    agent.tasks.spawn(report_alive(cancel));
+    let waits_for_network = steward.is_none();
+    match steward {
+        Some(steward) => {
+            let keeping = keep_network(steward, network_changes, cancel.clone());
+            agent.tasks.spawn(keeping);
+        }
+        None => {
+            let keeping = Keeping {
+                requests: network_changes,
+                observations: observer.observations(),
+                cancel: cancel.clone(),
+                state_dir: args.keys.enrolment.state_dir.clone(),
+                runtime_dir: args.keys.enrolment.runtime_dir.clone(),
+                wait_for_host: Duration::from_secs(args.wait_for_host),
+                prober: Prober::Here,
+                k3s_paths: K3sPaths::usual(),
+            };
+            agent.tasks.spawn(keeping.run());
+        }
+    }
+    agent.tasks.spawn(service_manager::report_alive(cancel));
     for listener in listeners {
         agent.listen(listener);
+    }
+    if !waits_for_network {
+        service_manager::ready();
     }
     let end = agent.until_stopped(stop_requests, observer_tasks).await;
     tracing::info!("lkc-guest ends");
@@ -392,130 +436,6 @@ impl Gate {
                 Err(error) => tracing::warn!(%error, peer = accepted.peer, "no link"),
             }
         });
-    }
-}
-
-/// Changes the network, one change after the other: two at once would read each other's half-done
-/// work.
-struct NetworkTask {
-    requests: mpsc::Receiver<Request>,
-    observer: Observer,
-    cancel: CancellationToken,
-    directories: EnrolmentArgs,
-    wait_for_host: Duration,
-}
-
-impl NetworkTask {
-    async fn run(mut self) {
-        let EnrolmentArgs {
-            state_dir,
-            runtime_dir,
-        } = &self.directories;
-        let mut keeper = Keeper::new(state_dir, runtime_dir).await;
-        match keeper.begin().await {
-            Ok(Some(_)) => k3s::bring_back(&K3sPaths::usual(), &network::own_addresses().await),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(error = %describe(&error), "the confirmed network is not there");
-            }
-        }
-        self.tell(&mut keeper).await;
-        // What is ordered after the agent, k3s above all, finds the addresses that it was told.
-        service_manager::ready();
-        let mut fallback = pin!(tokio::time::sleep(self.wait_for_host));
-        let mut waits = keeper.is_untouched();
-        loop {
-            let due = keeper.patience();
-            let elapsed = async {
-                match due {
-                    Some(left) => tokio::time::sleep(left).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = self.cancel.cancelled() => return,
-                request = self.requests.recv() => match request {
-                    Some(request) => self.handle(&mut keeper, request).await,
-                    None => return,
-                },
-                () = elapsed => keeper.tick().await,
-                () = &mut fallback, if waits => {
-                    waits = false;
-                    if keeper.is_untouched() {
-                        self.fall_back(&mut keeper).await;
-                    }
-                }
-            }
-            self.tell(&mut keeper).await;
-        }
-    }
-
-    async fn handle(&self, keeper: &mut Keeper, request: Request) {
-        let changes = matches!(&request, Request::Apply(..))
-            || matches!(&request, Request::Try(wanted, _) if !wanted.plan_only);
-        // A host that comes back asks for what is there already; the ladder need not tremble.
-        if changes && !network_stands(&self.observer) {
-            self.observer.handle_network(NetworkState::Applying).await;
-        }
-        keeper.handle(request).await;
-    }
-
-    async fn tell(&self, keeper: &mut Keeper) {
-        for news in keeper.take_news() {
-            let state = match news {
-                News::Applied(summary) => {
-                    tracing::info!(summary, "network applied");
-                    NetworkState::Applied { summary }
-                }
-                News::Failed(error) => {
-                    tracing::error!(error, "network not applied");
-                    NetworkState::Failed { error }
-                }
-            };
-            self.observer.handle_network(state).await;
-        }
-    }
-
-    async fn fall_back(&self, keeper: &mut Keeper) {
-        let seconds = self.wait_for_host.as_secs();
-        match keeper.fall_back().await {
-            Ok(true) => {
-                let text = format!(
-                    "no host has configured the network within {seconds} s: asking for leases by DHCP until one does"
-                );
-                tracing::warn!("{text}");
-                service_manager::status(&text);
-                let state = NetworkState::Fallback { detail: text };
-                self.observer.handle_network(state).await;
-            }
-            Ok(false) => tracing::info!("no host has configured the network yet"),
-            Err(error) => {
-                tracing::error!(error = %describe(&error), "no leases are asked for");
-            }
-        }
-    }
-}
-
-fn network_stands(observer: &Observer) -> bool {
-    let snapshot = observer.snapshots().borrow().clone();
-    snapshot.rungs.iter().any(|status| {
-        status.rung == lkc_protocol::message::Rung::Network && status.state == RungState::Ready
-    })
-}
-
-/// Feeds the service manager's watchdog from the loop that everything else runs on.
-async fn report_alive(cancel: CancellationToken) {
-    let Some(period) = service_manager::watchdog_interval() else {
-        cancel.cancelled().await;
-        return;
-    };
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            _ = ticks.tick() => service_manager::alive(),
-        }
     }
 }
 

@@ -20,7 +20,11 @@ use lkc_protocol::{
 use thiserror::Error;
 
 use crate::{
-    enrolment::EnrolmentArgs, k3s::unit::Unit, listen::ListenAddress, network::change::ChangeId,
+    enrolment::{EnrolmentArgs, give_to_owner_of},
+    k3s::unit::Unit,
+    listen::ListenAddress,
+    network::change::ChangeId,
+    steward::StewardArgs,
 };
 
 /// Largest identity or key file in bytes; an honest one has some hundred.
@@ -58,6 +62,12 @@ pub enum Command {
     Relay(RelayArgs),
     /// Print a token that lets one more host in, once: `lkc-host adopt CLUSTER` asks for it
     Token(TokenArgs),
+    /// Do for an agent without privileges what needs root: lkc-steward.socket starts this
+    #[command(hide = true)]
+    Steward(StewardArgs),
+    /// Run one program of a host's: lkc-exec.socket starts this
+    #[command(hide = true)]
+    Execute,
     /// Parts of changing the network that do not need the agent
     #[command(subcommand)]
     Network(NetworkCommand),
@@ -118,6 +128,10 @@ pub struct RunArgs {
     /// The unit of systemd that runs k3s when the agent does not
     #[arg(long, value_name = "NAME", default_value = "k3s.service")]
     pub k3s_unit: Unit,
+
+    /// Directory with the sockets of a steward, which does for an agent without privileges what needs root; without it the agent does all by itself
+    #[arg(long, env = "LKC_STEWARD", value_name = "DIR", conflicts_with = "k3s")]
+    pub steward: Option<PathBuf>,
 
     /// How long a guest whose network nobody has configured waits for a host before it asks for leases by DHCP
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
@@ -296,6 +310,7 @@ impl IdentityArgs {
                 .permissions(fs::Permissions::from_mode(0o600))
                 .tempfile_in(directory)?;
             file.write_all(identity.to_pem().as_bytes())?;
+            give_to_owner_of(directory, file.as_file())?;
             file.as_file().sync_all()?;
             match file.persist_noclobber(&path) {
                 Err(failed) if failed.error.kind() != io::ErrorKind::AlreadyExists => {

@@ -2,12 +2,18 @@
 //! the agent waits with, and the hosts that came by one. `PROTOCOL.md §10`.
 //!
 //! The command and the agent share two files: the token that waits, which goes with the boot, and the
-//! hosts, which stay. Both belong to root; whoever can write them decides who is let in.
+//! hosts, which stay. Both belong to the agent; whoever can write them decides who is let in.
 
 mod hosts;
 mod waiting;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::{MetadataExt as _, fchown},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use lkc_protocol::{
@@ -97,8 +103,7 @@ impl Enrolment {
             let text = "the token is used up or has expired";
             return Err(Refusal::new(RefusalCode::Denied, text));
         }
-        let done =
-            std::fs::remove_file(&self.token).and_then(|()| hosts::add(&self.hosts, host, name));
+        let done = fs::remove_file(&self.token).and_then(|()| hosts::add(&self.hosts, host, name));
         done.map_err(|error| {
             tracing::error!(%error, "a host could not be let in");
             Refusal::new(
@@ -107,6 +112,16 @@ impl Enrolment {
             )
         })
     }
+}
+
+/// Gives a new file of the agent's to the agent: root runs its commands too.
+pub(crate) fn give_to_owner_of(directory: &Path, file: &File) -> io::Result<()> {
+    let owner = fs::metadata(directory)?;
+    let file_owner = file.metadata()?;
+    if owner.uid() == file_owner.uid() {
+        return Ok(());
+    }
+    fchown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
 /// Serves a host that has shown the key of `token`: lets it in as it asks, and nothing else.

@@ -3,7 +3,12 @@
 //! A host that is let in rules the cluster, and who rules a cluster has its nodes: there is nothing
 //! to forbid here. The program gets SIGHUP when its stream goes away, as from a terminal that is
 //! closed. What ignores that goes on.
+//!
+//! An agent without privileges does not start it. [`elsewhere`] asks for a process of root's that
+//! does, [`one`], and gets the other ends of its pipes or its terminal.
 
+mod elsewhere;
+mod one;
 mod program;
 mod surroundings;
 
@@ -11,7 +16,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use lkc_protocol::{
-    error::{Refusal, RefusalCode, ResetCode},
+    error::ResetCode,
     exec::{Decoder, FromProgram, ProgramEnd, ToProgram, encode},
     link::{IncomingRequest, ReadHalf, Stream, WriteHalf},
     message::{Exec, Executing},
@@ -24,7 +29,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::host_link::finish;
-use program::{Group, Input, Program, Running};
+use crate::steward::Steward;
+use program::{Group, Input, NotRun, Program, Running};
+
+pub use one::{ExecuteError, serve_one};
 
 /// Bytes of output that are read at once.
 const BLOCK: usize = 16 * 1024;
@@ -37,23 +45,23 @@ const INPUT_QUEUE: usize = 16;
 /// may have them, and may keep them for ever.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// Runs what is asked for, to its end or to that of the stream.
-pub(crate) async fn run(request: IncomingRequest, wanted: &Exec) {
-    let program = match Program::new(wanted) {
-        Ok(program) => program,
-        Err(error) => {
-            let refusal = Refusal::new(RefusalCode::Invalid, error.to_string());
-            return request.refuse(&refusal);
-        }
+/// Runs what is asked for, to its end or to that of the stream; by `steward`'s means if there is one.
+pub(crate) async fn run(request: IncomingRequest, wanted: &Exec, steward: Option<&Steward>) {
+    let started = match steward {
+        None => Program::new(wanted)
+            .map_err(NotRun::from)
+            .and_then(|program| Ok(program.start()?)),
+        Some(steward) => elsewhere::start(steward, wanted).await,
     };
-    let stream = request.accept::<Exec>(&Executing {});
-    match program.start() {
-        Ok(running) => attend(running, stream).await,
-        Err(failure) => {
+    match started {
+        Ok(running) => attend(running, request.accept::<Exec>(&Executing {})).await,
+        Err(NotRun::Refused(refusal)) => request.refuse(&refusal),
+        Err(NotRun::Failed { status, text }) => {
+            let stream = request.accept::<Exec>(&Executing {});
             let (_, writer) = stream.halves();
-            let text = format!("lkc-guest: {failure}\n");
+            let text = format!("lkc-guest: {text}\n");
             let told = tell(writer, &FromProgram::Errors(text.into())).await;
-            let end = ProgramEnd::Exited(failure.exit_status());
+            let end = ProgramEnd::Exited(status);
             if told.is_some() && tell(writer, &FromProgram::Ended(end)).await.is_some() {
                 finish(stream).await;
             }
@@ -99,9 +107,8 @@ async fn attend(running: Running, stream: Stream) {
     };
     group.let_go();
     match ended {
-        Ok(status) => {
-            let end = FromProgram::Ended(program::end_of(status));
-            if tell(writer, &end).await.is_some() {
+        Ok(end) => {
+            if tell(writer, &FromProgram::Ended(end)).await.is_some() {
                 finish(stream).await;
             }
         }

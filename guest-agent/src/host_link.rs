@@ -15,7 +15,7 @@ use lkc_protocol::{
     message::{
         AnyRequest, ApplyNetwork, ConfigureK3s, ConfirmNetwork, Dial, DialNetwork, Dialled, Exec,
         HandOver, Info, InfoAnswer, Kubeconfig, KubeconfigAnswer, LogSource, Logs, LogsAnswer,
-        NetworkConfirmed, NetworkRolledBack, NetworkStatus, RollBackNetwork, Shutdown,
+        NetworkConfirmed, NetworkRolledBack, NetworkStatus, Request, RollBackNetwork, Shutdown,
         ShutdownAnswer, TryNetwork, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
     },
     relay::{Counters, relay},
@@ -32,11 +32,12 @@ use crate::{
     exec, logs,
     network::{
         self,
-        change::{BootTime, ChangeId, Refused, Request as NetworkRequest, TrialError},
+        change::{BootTime, ChangeId, Request as NetworkRequest},
     },
-    observe::{ConfigureError, Observer, describe},
+    observe::{Observer, describe},
     readiness::difference,
     reverse::{self, Listeners},
+    steward::Steward,
 };
 
 /// Requests of one link that are being worked on at once, connections included. As many as the
@@ -55,19 +56,21 @@ pub struct Guest {
     agent_log: Option<PathBuf>,
     cluster_ranges: Arc<Mutex<Vec<Block>>>,
     programs: Arc<Semaphore>,
+    steward: Option<Steward>,
     link_since: BootTime,
     giver: Option<Arc<Giver>>,
 }
 
 impl Guest {
     /// A guest that observes through `observer`, applies networks through `network` and is ended
-    /// through `stop`, with the grace that k3s has.
+    /// through `stop`, with the grace that k3s has. Programs are started by `steward` if there is one.
     #[must_use]
     pub fn new(
         observer: Observer,
         network: mpsc::Sender<NetworkRequest>,
         stop: mpsc::Sender<Duration>,
         agent_log: Option<PathBuf>,
+        steward: Option<Steward>,
     ) -> Self {
         let cluster_ranges = Arc::new(Mutex::new(Policy::K3S_RANGES.to_vec()));
         Self {
@@ -77,6 +80,7 @@ impl Guest {
             agent_log,
             cluster_ranges,
             programs: Arc::new(Semaphore::new(MAX_PROGRAMS)),
+            steward,
             link_since: BootTime::default(),
             giver: None,
         }
@@ -254,73 +258,50 @@ async fn watch(mut stream: Stream, guest: &Guest) {
 
 async fn apply_network(request: IncomingRequest, wanted: ApplyNetwork, guest: &Guest) {
     let (reply, result) = oneshot::channel();
-    match ask_network(guest, NetworkRequest::Apply(wanted, reply), result).await {
-        Some(Ok(applied)) => request.answer::<ApplyNetwork>(&applied),
-        Some(Err(error)) => {
-            request.refuse(&Refusal::new(RefusalCode::Failed, describe(&error)));
-        }
-        None => refuse_ending(request),
-    }
+    let applied = ask_network(guest, NetworkRequest::Apply(wanted, reply), result).await;
+    answer::<ApplyNetwork>(request, applied);
 }
 
 async fn try_network(request: IncomingRequest, wanted: TryNetwork, guest: &Guest) {
     let (reply, result) = oneshot::channel();
-    match ask_network(guest, NetworkRequest::Try(wanted, reply), result).await {
-        Some(Ok(tried)) => request.answer::<TryNetwork>(&tried),
-        Some(Err(error)) => refuse_trial(request, &error),
-        None => refuse_ending(request),
-    }
+    let tried = ask_network(guest, NetworkRequest::Try(wanted, reply), result).await;
+    answer::<TryNetwork>(request, tried);
 }
 
 async fn confirm_network(request: IncomingRequest, wanted: ConfirmNetwork, guest: &Guest) {
     let (reply, result) = oneshot::channel();
     let asked = NetworkRequest::Confirm(wanted, guest.link_since, reply);
-    match ask_network(guest, asked, result).await {
-        Some(Ok(())) => request.answer::<ConfirmNetwork>(&NetworkConfirmed {}),
-        Some(Err(error)) => refuse_trial(request, &error),
-        None => refuse_ending(request),
-    }
+    let confirmed = ask_network(guest, asked, result).await;
+    answer::<ConfirmNetwork>(request, confirmed.map(|()| NetworkConfirmed {}));
 }
 
 async fn roll_back_network(request: IncomingRequest, id: ChangeId, guest: &Guest) {
     let (reply, result) = oneshot::channel();
-    match ask_network(guest, NetworkRequest::RollBack(id, reply), result).await {
-        Some(Ok(())) => request.answer::<RollBackNetwork>(&NetworkRolledBack {}),
-        Some(Err(error)) => refuse_trial(request, &error),
-        None => refuse_ending(request),
-    }
+    let done = ask_network(guest, NetworkRequest::RollBack(id, reply), result).await;
+    answer::<RollBackNetwork>(request, done.map(|()| NetworkRolledBack {}));
 }
 
 async fn network_status(request: IncomingRequest, guest: &Guest) {
     let (reply, result) = oneshot::channel();
-    match ask_network(guest, NetworkRequest::Status(reply), result).await {
-        Some(status) => request.answer::<NetworkStatus>(&status),
-        None => refuse_ending(request),
-    }
+    let status = ask_network(guest, NetworkRequest::Status(reply), result).await;
+    answer::<NetworkStatus>(request, status);
 }
 
-/// None when the agent is ending.
 async fn ask_network<T>(
     guest: &Guest,
     asked: NetworkRequest,
-    result: oneshot::Receiver<T>,
-) -> Option<T> {
-    guest.network.send(asked).await.ok()?;
-    result.await.ok()
+    result: oneshot::Receiver<Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let ending = || Refusal::new(RefusalCode::Busy, "the agent is ending");
+    guest.network.send(asked).await.map_err(|_| ending())?;
+    result.await.map_err(|_| ending())?
 }
 
-fn refuse_trial(request: IncomingRequest, error: &TrialError) {
-    let code = match error {
-        TrialError::Refused(Refused::Busy { .. }) => RefusalCode::Busy,
-        TrialError::Refused(Refused::OldLink | Refused::NotProven) => RefusalCode::Denied,
-        TrialError::Refused(_) | TrialError::Deadline(_) => RefusalCode::Invalid,
-        TrialError::Network(_) | TrialError::TakenBack { .. } => RefusalCode::Failed,
-    };
-    request.refuse(&Refusal::new(code, describe(error)));
-}
-
-fn refuse_ending(request: IncomingRequest) {
-    request.refuse(&Refusal::new(RefusalCode::Busy, "the agent is ending"));
+fn answer<R: Request>(request: IncomingRequest, result: Result<R::Answer, Refusal>) {
+    match result {
+        Ok(done) => request.answer::<R>(&done),
+        Err(refusal) => request.refuse(&refusal),
+    }
 }
 
 async fn configure_k3s(request: IncomingRequest, wanted: &ConfigureK3s, guest: &Guest) {
@@ -334,11 +315,7 @@ async fn configure_k3s(request: IncomingRequest, wanted: &ConfigureK3s, guest: &
             request.answer::<ConfigureK3s>(&configured);
         }
         Err(error) => {
-            let code = match error {
-                ConfigureError::Configuration(_) => RefusalCode::Invalid,
-                ConfigureError::K3s(_) => RefusalCode::Failed,
-            };
-            request.refuse(&Refusal::new(code, describe(&error)));
+            request.refuse(&error.into());
         }
     }
 }
@@ -518,7 +495,7 @@ async fn watch_object(request: IncomingRequest, wanted: WatchObject, guest: &Gue
 
 async fn run_program(request: IncomingRequest, wanted: &Exec, guest: &Guest) {
     match guest.programs.try_acquire() {
-        Ok(_permit) => exec::run(request, wanted).await,
+        Ok(_permit) => exec::run(request, wanted, guest.steward.as_ref()).await,
         Err(_) => {
             let text = format!("{MAX_PROGRAMS} programs run for hosts already");
             request.refuse(&Refusal::new(RefusalCode::Busy, text));

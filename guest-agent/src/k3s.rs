@@ -17,6 +17,7 @@ pub mod unit;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use handle::Request;
 pub use handle::{K3s, K3sError};
 pub use kept::bring_back;
 pub use runner::Runner;

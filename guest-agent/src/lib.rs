@@ -10,7 +10,7 @@ pub mod agent;
 pub mod config;
 pub mod dial;
 pub mod enrolment;
-mod exec;
+pub mod exec;
 pub mod host_link;
 pub mod k3s;
 pub mod listen;
@@ -20,6 +20,7 @@ pub mod observe;
 pub mod readiness;
 pub mod reverse;
 pub mod service_manager;
+pub mod steward;
 
 use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, process::ExitCode, sync::Mutex};
 
@@ -70,6 +71,8 @@ fn log_to(cli: &Cli) {
         | Command::Token(_)
         | Command::Stdio(_)
         | Command::Relay(_)
+        | Command::Steward(_)
+        | Command::Execute
         | Command::Network(_) => None,
     };
     let file = path.and_then(|path| {

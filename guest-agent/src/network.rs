@@ -14,6 +14,7 @@ pub mod address;
 pub mod change;
 mod check;
 pub mod config;
+mod keeping;
 pub mod name;
 pub mod netlink;
 pub mod networkd;
@@ -30,6 +31,7 @@ use observed::ObservedNetwork;
 use plan::PlanError;
 use session::{Attempt, Session};
 
+pub use keeping::Keeping;
 pub use session::RevertError;
 
 /// The network did not become as asked.

@@ -79,6 +79,7 @@ impl Ladder {
             Observation::Network(state) => self.facts.network = Some(state),
             Observation::K3s(state) => self.handle_k3s(state),
             Observation::Api(state) => self.handle_api(state),
+            Observation::Started(_) => {}
             Observation::Node(state) => self.facts.node = Some(state),
             Observation::System(state) => self.facts.system = Some(state),
         }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 /// Says that the agent listens: units ordered after it may start.
 pub fn ready() {
@@ -20,13 +22,28 @@ pub fn stopping() {
 }
 
 /// Feeds the watchdog.
-pub fn alive() {
+fn alive() {
     tell(&[NotifyState::Watchdog]);
 }
 
+/// Feeds the watchdog from the loop that everything else runs on, until the token is cancelled.
+pub async fn report_alive(cancel: CancellationToken) {
+    let Some(period) = watchdog_interval() else {
+        cancel.cancelled().await;
+        return;
+    };
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = ticks.tick() => alive(),
+        }
+    }
+}
+
 /// How often the watchdog wants to be fed: twice per its timeout. None without one.
-#[must_use]
-pub fn watchdog_interval() -> Option<Duration> {
+fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|timeout| timeout / 2)
 }
 

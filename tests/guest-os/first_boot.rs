@@ -9,10 +9,13 @@ fn without_a_host_it_falls_back_to_dhcp_and_says_so() {
     let Some(mut machine) = Machine::make(1) else {
         return;
     };
-    machine.prepare("/etc/lkc-arguments", "ARGUMENTS=--wait-for-host=1\n");
+    machine.prepare(
+        "/etc/systemd/system/lkc-steward.service.d/soon.conf",
+        "[Service]\nExecStart=\nExecStart=/usr/bin/lkc-guest steward --wait-for-host=1\n",
+    );
     machine.start();
     machine.until_run("ip -4 -brief addr show eth0", "10.77.0.1");
-    let log = machine.run("journalctl -b --no-pager -u lkc-guest");
+    let log = machine.run("journalctl -b --no-pager -u lkc-steward");
     assert!(
         log.contains("no host has configured the network within 1 s: asking for leases by DHCP"),
         "{log}"
@@ -41,7 +44,7 @@ fn k3s_starts_after_the_confirmed_network_without_a_host() {
     machine.reboot();
     machine.until_run("systemctl is-active k3s | grep -x active", "active");
     let times = machine.run(
-        "systemctl show -P ActiveEnterTimestampMonotonic lkc-guest; \
+        "systemctl show -P ActiveEnterTimestampMonotonic lkc-steward; \
          systemctl show -P ExecMainStartTimestampMonotonic k3s",
     );
     let times: Vec<u64> = times.lines().map(|line| line.parse().unwrap()).collect();
@@ -51,7 +54,7 @@ fn k3s_starts_after_the_confirmed_network_without_a_host() {
             .run("ip -brief addr show k8snet")
             .contains("192.100.0.10/24")
     );
-    let log = machine.run("journalctl -b --no-pager -u lkc-guest -u lkc-guest-network");
+    let log = machine.run("journalctl -b --no-pager -u lkc-steward -u lkc-guest-network");
     assert!(
         log.contains("the confirmed network configuration is restored"),
         "{log}"
@@ -60,12 +63,12 @@ fn k3s_starts_after_the_confirmed_network_without_a_host() {
     assert!(log.contains("k3s' configuration is restored"), "{log}");
     let started = machine.run(
         "systemctl show -P ExecMainStartTimestampMonotonic systemd-networkd; \
-         systemctl show -P ExecMainStartTimestampMonotonic lkc-guest",
+         systemctl show -P ExecMainStartTimestampMonotonic lkc-steward",
     );
     let started: Vec<u64> = started.lines().map(|line| line.parse().unwrap()).collect();
     trial::tell(&format!(
-        "from the start of systemd-networkd to the agent's word that all is as confirmed: {} ms, \
-         {} ms of it since the agent's own start",
+        "from the start of systemd-networkd to the steward's word that all is as confirmed: {} ms, \
+         {} ms of it since the steward's own start",
         (times[0] - started[0]) / 1000,
         (times[0] - started[1]) / 1000,
     ));

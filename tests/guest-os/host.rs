@@ -3,7 +3,7 @@
 use std::{io::Read as _, sync::Arc, time::Duration};
 
 use lkc_protocol::{
-    link::{self, Encrypt, Link, LinkEnd, LinkOptions, Locality, RequestError},
+    link::{self, Encrypt, Link, LinkEnd, LinkOptions, Locality, RequestError, Stream},
     message::{
         Body as _, Change, NetworkStatus, NetworkStatusAnswer, Request, Rung, RungStatus, Snapshot,
         Watch,
@@ -119,6 +119,12 @@ impl Host {
             Ok(status) => status,
             Err(_) => panic!("{last:?}"),
         }
+    }
+
+    /// Asks, and keeps the stream that follows the answer.
+    pub(crate) async fn begin<R: Request>(&self, request: &R) -> Stream {
+        let asking = timeout(PATIENCE, self.link.request(request)).await;
+        asking.expect("no answer").unwrap().1
     }
 
     /// How the network stands.

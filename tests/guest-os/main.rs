@@ -9,11 +9,13 @@
     reason = "a test that panics has failed, and says where"
 )]
 
+mod cluster;
 mod first_boot;
 mod host;
 mod k3s;
 mod machine;
 mod network;
+mod privileges;
 mod random;
 mod trial;
 mod wire;

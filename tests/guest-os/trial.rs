@@ -310,7 +310,7 @@ fn an_agent_that_is_killed_while_it_applies_takes_the_change_back_when_it_is_the
         let asking = async { host.ask(&wanted(2, endless())).await };
         let killing = async {
             machine.until_run("ls /run/systemd/network", "00-lkc-nic1.network");
-            machine.run("systemctl kill --signal=KILL lkc-guest");
+            machine.run("systemctl kill --signal=KILL lkc-guest lkc-steward");
         };
         let (told, ()) = tokio::join!(asking, killing);
         assert!(told.is_err(), "{told:?}");
@@ -322,6 +322,43 @@ fn an_agent_that_is_killed_while_it_applies_takes_the_change_back_when_it_is_the
         );
     });
     is_as_before(&machine);
+}
+
+/// The one that reads what hosts say may end without harm to what it has asked for.
+#[test]
+fn an_agent_that_is_killed_after_its_change_finds_it_waiting() {
+    let Some(machine) = settled(2) else {
+        return;
+    };
+    block_on(async {
+        let host = Host::local(&machine).await;
+        assert!(host.ask(&dual_wanted(2)).await.unwrap().pending);
+        machine.run("systemctl kill --signal=KILL lkc-guest");
+        host.close().await;
+        let host = Host::local(&machine).await;
+        let status = host.status().await;
+        assert_eq!(status.phase, NetworkPhase::Pending, "{}", status.detail);
+        // The new one answers probes too, once it has heard of them.
+        let probe = eventually_listening(&host).await;
+        let proof = proof(&machine, &probe).unwrap();
+        let id = [2; 16];
+        host.ask(&ConfirmNetwork { id, proof }).await.unwrap();
+        assert_eq!(host.status().await.phase, NetworkPhase::Committed);
+        host.close().await;
+    });
+}
+
+async fn eventually_listening(host: &Host) -> String {
+    let listening = async {
+        loop {
+            if let Some(probe) = host.status().await.probes.into_iter().next() {
+                return probe;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let listening = tokio::time::timeout(PATIENCE, listening).await;
+    listening.expect("nobody answers probes")
 }
 
 #[test]
@@ -337,11 +374,11 @@ fn the_timer_takes_the_change_of_an_agent_back_that_does_not_come_again() {
         };
         let begun = Instant::now();
         host.ask(&wanted).await.unwrap();
-        machine.give(
-            "/run/systemd/system/lkc-guest.service.d/once.conf",
-            "[Service]\nRestart=no\n",
-        );
-        machine.run("systemctl daemon-reload; systemctl kill --signal=KILL lkc-guest");
+        for unit in ["lkc-guest", "lkc-steward"] {
+            let file = format!("/run/systemd/system/{unit}.service.d/once.conf");
+            machine.give(&file, "[Service]\nRestart=no\n");
+        }
+        machine.run("systemctl daemon-reload; systemctl kill --signal=KILL lkc-guest lkc-steward");
         host.close().await;
         let back = || {
             let routes = machine.run("ip route");

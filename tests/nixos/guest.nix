@@ -26,6 +26,7 @@ let
       plain = evaluate { guest.enable = true; };
       unit = plain.systemd.services.lkc-guest;
       service = unit.serviceConfig;
+      steward = plain.systemd.services.lkc-steward.serviceConfig;
       program = "${pkgs.callPackage ../../nixos-module/package.nix { }}/bin/lkc-guest";
 
       files = evaluate {
@@ -62,7 +63,8 @@ let
         enable = true;
         k3s.manage = true;
       };
-      managed = (evaluate { guest = managing; }).systemd.services.lkc-guest.serviceConfig;
+      managedSystem = (evaluate { guest = managing; }).systemd;
+      managed = managedSystem.services.lkc-guest.serviceConfig;
       dropIn = "/etc/rancher/k3s/config.yaml.d/50-lkc.yaml";
       networkDirectory = "d /run/systemd/network 0755 root root -";
       confinement = builtins.match "(Protect|Restrict|SystemCall|Private|Device|Memory|Capability).*";
@@ -84,17 +86,30 @@ let
         in
         builtins.elem "systemd-networkd.service" restore.before
         && lib.hasInfix "lkc-guest-network.service" unit.unitConfig.After
-        && restore.serviceConfig.ExecStart == ''"${program}" "network" "restore"'';
+        && lib.hasPrefix ''"${program}" "network" "restore"'' restore.serviceConfig.ExecStart;
       "it starts at boot" = unit.wantedBy == [ "multi-user.target" ];
       "keys come from the machine's credentials" =
         service.ImportCredential == "lkc.*" && !(service ? LoadCredential);
       "the agent alone is confined" =
         service.ProtectSystem == "strict"
         && service.NoNewPrivileges == "yes"
-        && lib.hasInfix "CAP_NET_ADMIN" service.CapabilityBoundingSet;
-      "it can write k3s' configuration" = lib.hasInfix "rancher/k3s/config.yaml.d" service.ConfigurationDirectory;
-      "it can write networkd's files of this boot" =
-        lib.hasInfix "/run/systemd/network" service.ReadWritePaths
+        && service.CapabilityBoundingSet == "CAP_NET_BIND_SERVICE"
+        && service.User == "lkc-guest"
+        && plain.users.users.lkc-guest.group == "lkc-guest"
+        && plain.users.groups ? lkc-guest;
+      "what needs root is the steward's" =
+        service.Environment == "LKC_STEWARD=/run/lkc-steward"
+        && plain.systemd.sockets.lkc-steward.socketConfig.ListenStream == "/run/lkc-steward/steward.sock"
+        && plain.systemd.sockets.lkc-steward.socketConfig.SocketUser == "lkc-guest"
+        && steward.ExecStart == ''"${program}" "steward"''
+        && lib.hasInfix "CAP_NET_ADMIN" steward.CapabilityBoundingSet
+        && steward.RestrictAddressFamilies == "AF_UNIX AF_NETLINK";
+      "a program of a host's is root's" =
+        plain.systemd.services."lkc-exec@".serviceConfig.ExecStart == ''"${program}" "execute"''
+        && plain.systemd.sockets.lkc-exec.socketConfig.Accept == "yes";
+      "the steward can write k3s' configuration" = lib.hasInfix "rancher/k3s/config.yaml.d" steward.ConfigurationDirectory;
+      "the steward can write networkd's files of this boot" =
+        lib.hasInfix "/run/systemd/network" steward.ReadWritePaths
         && plain.systemd.tmpfiles.rules == [ networkDirectory ];
       "no key of the image, no interface, no k3s unit unless asked" =
         !(plain.systemd ? network) && !(plain ? networking) && !(plain.systemd.services ? k3s);
@@ -136,8 +151,8 @@ let
         };
       "no address of an earlier boot is believed" =
         (withUnit { }).systemd.tmpfiles.rules == [ networkDirectory "r! ${dropIn}" ];
-      "the path is watched before the agent can write it" =
-        (withUnit { }).systemd.paths.lkc-k3s.before == [ "lkc-guest.service" ];
+      "the path is watched before the steward can write it" =
+        (withUnit { }).systemd.paths.lkc-k3s.before == [ "lkc-steward.service" ];
       "k3s' own unit need not wait" = !(eager.systemd.services ? k3s) && !(eager.systemd ? paths);
       "a good k3s is accepted" = (withUnit { extraFlags = "--disable traefik"; }).failures == [ ];
       "another configuration file is refused" =
@@ -152,6 +167,13 @@ let
         && managed.Delegate
         && managed.ImportCredential == "lkc.*"
         && builtins.filter (name: confinement name != null) (builtins.attrNames managed) == [ ];
+      "an agent that runs k3s needs no steward" =
+        !(managed ? User)
+        && !(managed ? Environment)
+        && !(managedSystem ? sockets)
+        && !(managedSystem.services ? lkc-steward)
+        && !(lib.hasInfix "steward" managedSystem.services.lkc-guest.unitConfig.Wants)
+        && !(lib.hasInfix "steward" managedSystem.services.lkc-guest-network.serviceConfig.ExecStart);
       "two that run k3s are refused" =
         one (evaluate {
           guest = managing;
@@ -207,19 +229,24 @@ let
           k3s.enable = true;
         };
       };
-      unit = parts: unit: parts // {
-        Unit = unit.unitConfig or { } // {
-          Description = unit.description;
-          Before = builtins.concatStringsSep " " unit.before;
-        };
-        Install.WantedBy = builtins.concatStringsSep " " unit.wantedBy;
-      };
+      given = name: values: if values == [ ] then { } else { ${name} = builtins.concatStringsSep " " values; };
+      withInstall = install: made: if install == { } then made else made // { Install = install; };
+      unit = parts: unit: withInstall (given "WantedBy" (unit.wantedBy or [ ])) (parts // {
+        Unit = unit.unitConfig or { } // { Description = unit.description; } // given "Before" (unit.before or [ ]);
+      });
+      steward = made.systemd.services.lkc-steward;
+      exec = made.systemd.services."lkc-exec@";
+      socket = name: unit { Socket = made.systemd.sockets.${name}.socketConfig; } made.systemd.sockets.${name};
       agent = made.systemd.services.lkc-guest;
       network = made.systemd.services.lkc-guest-network;
       path = made.systemd.paths.lkc-k3s;
     in
     {
       "lkc-guest.service" = unit { Service = agent.serviceConfig; } agent;
+      "lkc-steward.service" = unit { Service = steward.serviceConfig; } steward;
+      "lkc-steward.socket" = socket "lkc-steward";
+      "lkc-exec@.service" = unit { Service = exec.serviceConfig; } exec;
+      "lkc-exec.socket" = socket "lkc-exec";
       "lkc-guest-network.service" = unit { Service = network.serviceConfig; } network;
       "lkc-k3s.path" = unit { Path = path.pathConfig; } path;
       "k3s-lkc.conf".Unit = made.systemd.services.k3s.unitConfig;

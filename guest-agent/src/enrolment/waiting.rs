@@ -6,6 +6,8 @@ use lkc_protocol::enrolment::Token;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use super::give_to_owner_of;
+
 /// Largest file in bytes; an honest one has some hundred.
 const LARGEST: u64 = 4096;
 
@@ -62,6 +64,7 @@ impl Waiting {
             .permissions(fs::Permissions::from_mode(0o600))
             .tempfile_in(directory)?;
         file.write_all(&serde_json::to_vec(self)?)?;
+        give_to_owner_of(directory, file.as_file())?;
         file.persist(path)?;
         Ok(())
     }

@@ -1,8 +1,15 @@
 //! Starting a program, with three pipes or with a terminal.
 
-use std::{io, os::unix::process::ExitStatusExt as _, process::ExitStatus, process::Stdio};
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
+    pin::Pin,
+    process::{ExitStatus, Stdio},
+    task::{Context, Poll},
+};
 
 use lkc_protocol::{
+    error::{Refusal, RefusalCode},
     exec::{ProgramEnd, Signal},
     message::{Exec, TerminalSize},
 };
@@ -10,11 +17,14 @@ use pty_process::{OwnedReadPty, OwnedWritePty, Size};
 use rustix::process::{Pid, kill_process_group};
 use thiserror::Error;
 use tokio::{
-    io::{AsyncRead, AsyncWriteExt as _},
-    process::{Child, ChildStderr, ChildStdin, Command},
+    io::{AsyncRead, AsyncWriteExt as _, ReadBuf},
+    process::{self, ChildStderr, ChildStdin, ChildStdout, Command},
 };
 
-use super::surroundings::{NotAVariable, Surroundings};
+use super::{
+    elsewhere::{Far, FarGroup},
+    surroundings::{NotAVariable, Surroundings},
+};
 
 /// What a terminal's line discipline takes for the end of input.
 const END_OF_INPUT: &[u8] = &[4];
@@ -56,6 +66,34 @@ impl NotStarted {
     }
 }
 
+/// Why a request has no program running.
+pub(super) enum NotRun {
+    /// Nothing could run, or nobody could start it.
+    Refused(Refusal),
+    /// It did not start, which is told as a shell tells it.
+    Failed {
+        /// Exit status.
+        status: u8,
+        /// Why.
+        text: String,
+    },
+}
+
+impl From<NotAProgram> for NotRun {
+    fn from(error: NotAProgram) -> Self {
+        Self::Refused(Refusal::new(RefusalCode::Invalid, error.to_string()))
+    }
+}
+
+impl From<NotStarted> for NotRun {
+    fn from(error: NotStarted) -> Self {
+        Self::Failed {
+            status: error.exit_status(),
+            text: error.to_string(),
+        }
+    }
+}
+
 /// A program that runs.
 pub(super) struct Running {
     pub(super) child: Child,
@@ -66,8 +104,62 @@ pub(super) struct Running {
     pub(super) errors: Option<ChildStderr>,
 }
 
+impl Running {
+    /// The process, its group, and our ends of its three pipes or of its terminal.
+    pub(super) fn into_parts(self) -> io::Result<(Child, Group, Vec<OwnedFd>)> {
+        let ends = match (self.input, self.output) {
+            (Input::Pipe(input), Some(Output::Pipe(output))) => {
+                let errors = self.errors.ok_or(io::ErrorKind::BrokenPipe)?;
+                vec![
+                    input.into_owned_fd()?,
+                    output.into_owned_fd()?,
+                    errors.into_owned_fd()?,
+                ]
+            }
+            (Input::Terminal(input), Some(Output::Terminal(output))) => {
+                vec![output.unsplit(input).map_err(of_terminal)?.into()]
+            }
+            _ => return Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        Ok((self.child, self.group, ends))
+    }
+}
+
+/// Whose end is waited for.
+pub(super) enum Child {
+    /// A process of ours.
+    Ours(process::Child),
+    /// Another's, who tells.
+    Far(Far),
+}
+
+impl Child {
+    pub(super) async fn wait(&mut self) -> io::Result<ProgramEnd> {
+        match self {
+            Self::Ours(child) => child.wait().await.map(end_of),
+            Self::Far(far) => far.end().await,
+        }
+    }
+}
+
 /// Where its output is read.
-pub(super) type Output = Box<dyn AsyncRead + Send + Unpin>;
+pub(super) enum Output {
+    Pipe(ChildStdout),
+    Terminal(OwnedReadPty),
+}
+
+impl AsyncRead for Output {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Pipe(pipe) => Pin::new(pipe).poll_read(context, buffer),
+            Self::Terminal(terminal) => Pin::new(terminal).poll_read(context, buffer),
+        }
+    }
+}
 
 impl Program {
     /// What is asked for, in this guest's surroundings.
@@ -145,9 +237,9 @@ fn on_pipes(mut command: Command) -> io::Result<Running> {
     Ok(Running {
         group: Group::of(&child),
         input: Input::Pipe(stdin),
-        output: stdout.map(|stdout| Box::new(stdout) as Output),
+        output: stdout.map(Output::Pipe),
         errors: child.stderr.take(),
-        child,
+        child: Child::Ours(child),
     })
 }
 
@@ -159,17 +251,16 @@ fn on_terminal(command: Command, size: TerminalSize) -> io::Result<Running> {
         .spawn(theirs)
         .map_err(of_terminal)?;
     let (output, input) = ours.into_split();
-    let output: OwnedReadPty = output;
     Ok(Running {
         group: Group::of(&child),
         input: Input::Terminal(input),
-        output: Some(Box::new(output)),
+        output: Some(Output::Terminal(output)),
         errors: None,
-        child,
+        child: Child::Ours(child),
     })
 }
 
-fn of_terminal(error: pty_process::Error) -> io::Error {
+pub(super) fn of_terminal(error: pty_process::Error) -> io::Error {
     match error {
         pty_process::Error::Io(error) => error,
         pty_process::Error::Rustix(error) => error.into(),
@@ -178,7 +269,7 @@ fn of_terminal(error: pty_process::Error) -> io::Error {
 }
 
 /// How a program ended.
-pub(super) fn end_of(status: ExitStatus) -> ProgramEnd {
+fn end_of(status: ExitStatus) -> ProgramEnd {
     let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
     match (status.code(), status.signal()) {
         (Some(code), _) => ProgramEnd::Exited(byte(code)),
@@ -224,35 +315,48 @@ impl Input {
 
 /// The processes that a program is the head of. Dropped before the program is over they are told
 /// that their terminal is gone.
-pub(super) struct Group(Option<Pid>);
+pub(super) enum Group {
+    /// None once its head is waited for: the number may soon be another's.
+    Ours(Option<Pid>),
+    /// Another's, who tells them by itself as well.
+    Far(FarGroup),
+}
 
 impl Group {
-    fn of(child: &Child) -> Self {
+    fn of(child: &process::Child) -> Self {
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-        Self(pid.and_then(Pid::from_raw))
+        Self::Ours(pid.and_then(Pid::from_raw))
     }
 
     pub(super) fn signal(&self, signal: Signal) {
+        let group = match self {
+            Self::Ours(Some(group)) => *group,
+            Self::Ours(None) => return,
+            Self::Far(far) => return far.signal(signal),
+        };
         let signal = match signal {
             Signal::Hangup => rustix::process::Signal::HUP,
             Signal::Interrupt => rustix::process::Signal::INT,
             Signal::Quit => rustix::process::Signal::QUIT,
             Signal::Terminate => rustix::process::Signal::TERM,
         };
-        let Some(group) = self.0 else { return };
         if let Err(error) = kill_process_group(group, signal) {
             tracing::debug!(%error, "a program cannot be sent a signal");
         }
     }
 
-    /// Its head is waited for: the number may soon be another's.
+    /// Its head is over.
     pub(super) fn let_go(mut self) {
-        self.0 = None;
+        if let Self::Ours(group) = &mut self {
+            *group = None;
+        }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.signal(Signal::Hangup);
+        if let Self::Ours(_) = self {
+            self.signal(Signal::Hangup);
+        }
     }
 }

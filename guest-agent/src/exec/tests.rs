@@ -4,6 +4,7 @@ use std::{path::Path, time::Duration};
 
 use bytes::Bytes;
 use lkc_protocol::{
+    error::RefusalCode,
     exec::Signal,
     link::{Link, Pair, RequestError, pair},
     message::{AnyRequest, TerminalSize},
@@ -33,7 +34,7 @@ impl Bench {
                 let AnyRequest::Exec(wanted) = request.request().clone() else {
                     panic!("{request:?}");
                 };
-                serving.spawn(async move { run(request, &wanted).await });
+                serving.spawn(async move { run(request, &wanted, None).await });
             }
             while serving.join_next().await.is_some() {}
         });

@@ -30,6 +30,7 @@ pub struct Dropin {
     role: K3sRole,
     node_ip: IpAddr,
     entries: Vec<(String, Vec<String>)>,
+    asked: Box<ConfigureK3s>,
 }
 
 /// Why a configuration is not accepted or not written.
@@ -146,6 +147,7 @@ impl Dropin {
                 .into_iter()
                 .map(|entry| (entry.key, entry.values))
                 .collect(),
+            asked: Box::new(request.clone()),
         })
     }
 
@@ -153,6 +155,11 @@ impl Dropin {
     #[must_use]
     pub fn role(&self) -> K3sRole {
         self.role
+    }
+
+    /// What it was made of.
+    pub(crate) fn asked(&self) -> &ConfigureK3s {
+        &self.asked
     }
 
     /// The file's content.

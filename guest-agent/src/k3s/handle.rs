@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lkc_protocol::error::Refusal;
 use lkc_protocol::message::{K3sConfigured, K3sRole};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +14,7 @@ use super::process::{self, VersionError};
 use super::unit::{self, SystemdError};
 use super::{K3sPaths, Runner};
 use crate::readiness::{K3sState, Observation};
+use crate::steward::control_k3s;
 
 /// Requests that wait for the task.
 const QUEUE: usize = 8;
@@ -50,6 +52,9 @@ pub enum K3sError {
     /// systemd does not do as it is asked.
     #[error(transparent)]
     Unit(#[from] SystemdError),
+    /// The steward says so.
+    #[error(transparent)]
+    Steward(Refusal),
     /// There is nobody to run it.
     #[error("{why}")]
     Nobody {
@@ -61,7 +66,8 @@ pub enum K3sError {
     Stopping,
 }
 
-pub(super) enum Request {
+/// What is asked of whoever runs k3s.
+pub(crate) enum Request {
     Configure {
         dropin: Dropin,
         answer: oneshot::Sender<Result<K3sConfigured, K3sError>>,
@@ -95,6 +101,9 @@ impl K3s {
                 }
                 Runner::Unit(unit) => {
                     unit::supervise(unit, paths, observations, cancel, receiver).await;
+                }
+                Runner::Steward { steward, .. } => {
+                    control_k3s(steward, receiver, cancel).await;
                 }
                 Runner::Nobody { why } => refuse_all(why, observations, cancel, receiver).await,
             }

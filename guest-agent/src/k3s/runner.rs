@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::unit::Unit;
+use crate::steward::Steward;
 
 /// Directory that is there when systemd is process 1.
 const SYSTEMD_RUNS: &str = "/run/systemd/system";
@@ -17,6 +18,13 @@ pub enum Runner {
     },
     /// systemd; the agent configures, asks and watches.
     Unit(Unit),
+    /// systemd, asked by the steward: the agent has no right to.
+    Steward {
+        /// Who asks.
+        steward: Steward,
+        /// The unit.
+        unit: Unit,
+    },
     /// Nobody could.
     Nobody {
         /// What is missing, and what to do.

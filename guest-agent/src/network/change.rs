@@ -22,6 +22,8 @@ mod timer;
 pub use boot::restore;
 pub use keeper::Keeper;
 pub use machine::Refused;
+pub(crate) use probe::Probes;
+pub use probe::{Elsewhere, Prober, ProbesWanted};
 pub use record::RecordError;
 pub use request::{News, Request, TrialError};
 pub use roll_back::roll_back;

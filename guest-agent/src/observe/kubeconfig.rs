@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bincode::{Decode, Encode};
 use lkc_protocol::message::KubeconfigValues;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 const REWATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the kubeconfig holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum KubeconfigState {
     /// There is no file yet.
     Absent,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
+use lkc_protocol::error::{Refusal, RefusalCode};
 use lkc_protocol::message::{
     ConfigureK3s, K3sConfigured, K3sRole, LogLine, ObjectStatus, Snapshot, WatchObject,
 };
@@ -14,15 +15,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::api::{ApiInputs, ClientState, follow_api};
+use super::describe;
 use super::kubeconfig::{KubeconfigState, follow_kubeconfig};
 use super::object::{WatchObjectError, watch_object};
 use super::process_run::{ProcessRun, started_at};
 use crate::k3s::dropin::{self, Dropin, DropinError};
 use crate::k3s::{K3s, K3sError, K3sPaths, Runner};
 use crate::logs;
-use crate::readiness::{
-    ApiState, K3sState, Ladder, LadderConfig, NetworkState, Observation, difference,
-};
+use crate::readiness::{ApiState, K3sState, Ladder, LadderConfig, Observation, difference};
+use crate::steward::Told;
 
 /// Observations that wait to be folded.
 const QUEUE: usize = 64;
@@ -53,6 +54,18 @@ pub enum ConfigureError {
     /// It could not be done.
     #[error(transparent)]
     K3s(#[from] K3sError),
+}
+
+impl From<ConfigureError> for Refusal {
+    fn from(error: ConfigureError) -> Self {
+        match error {
+            ConfigureError::Configuration(error) => {
+                Self::new(RefusalCode::Invalid, describe(&error))
+            }
+            ConfigureError::K3s(K3sError::Steward(refusal)) => refusal,
+            ConfigureError::K3s(error) => Self::new(RefusalCode::Failed, describe(&error)),
+        }
+    }
 }
 
 impl Observer {
@@ -92,13 +105,25 @@ impl Observer {
 
         let mut tasks = JoinSet::new();
         tasks.spawn(supervise);
-        let path = paths.kubeconfig_path();
-        tasks.spawn(follow_kubeconfig(
-            path,
-            kubeconfig_sender,
-            Arc::clone(&reread),
-            cancel.clone(),
-        ));
+        match &runner {
+            Runner::Steward { steward, .. } => {
+                let told = Told {
+                    observations: observations.clone(),
+                    kubeconfig: kubeconfig_sender,
+                    node_name: node_name.clone(),
+                    reread: Arc::clone(&reread),
+                };
+                tasks.spawn(steward.clone().follow(told, cancel.clone()));
+            }
+            Runner::Own { .. } | Runner::Unit(_) | Runner::Nobody { .. } => {
+                tasks.spawn(follow_kubeconfig(
+                    paths.kubeconfig_path(),
+                    kubeconfig_sender,
+                    Arc::clone(&reread),
+                    cancel.clone(),
+                ));
+            }
+        }
         let inputs = ApiInputs {
             kubeconfig: kubeconfig.clone(),
             node_name: node_names,
@@ -113,6 +138,7 @@ impl Observer {
         ));
         let fold = Fold {
             ladder,
+            started: None,
             snapshots: snapshot_sender,
             process: process_sender,
             k3s: k3s.clone(),
@@ -144,9 +170,10 @@ impl Observer {
         self.kubeconfig.clone()
     }
 
-    /// Tells the ladder of the network.
-    pub async fn handle_network(&self, state: NetworkState) {
-        let _ = self.observations.send(Observation::Network(state)).await;
+    /// Where the ladder hears of what others see, as of the network.
+    #[must_use]
+    pub fn observations(&self) -> mpsc::Sender<Observation> {
+        self.observations.clone()
     }
 
     /// Configures k3s and has it running; a restart only when it runs with something else.
@@ -202,7 +229,9 @@ impl Observer {
         follow: bool,
     ) -> BoxStream<'static, std::io::Result<LogLine>> {
         match &*self.runner {
-            Runner::Unit(unit) => unit.clone().log(tail, follow).boxed(),
+            Runner::Unit(unit) | Runner::Steward { unit, .. } => {
+                unit.clone().log(tail, follow).boxed()
+            }
             Runner::Own { .. } | Runner::Nobody { .. } => {
                 logs::lines(self.paths.log_path.clone(), tail, follow).boxed()
             }
@@ -260,6 +289,8 @@ impl ObserverTasks {
 /// The task that folds observations into the ladder.
 struct Fold {
     ladder: Ladder,
+    /// When the next run was started, if somebody has said so.
+    started: Option<SystemTime>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     process: watch::Sender<ProcessRun>,
     k3s: K3s,
@@ -280,7 +311,11 @@ impl Fold {
 
     fn handle(&mut self, observation: Observation) {
         match &observation {
-            Observation::K3s(K3sState::Running { pid, .. }) => self.begin_run(started_at(*pid)),
+            Observation::Started(started) => self.started = *started,
+            Observation::K3s(K3sState::Running { pid, .. }) => {
+                let started = self.started.take().or_else(|| started_at(*pid));
+                self.begin_run(started);
+            }
             Observation::K3s(K3sState::Exited { .. } | K3sState::CrashLoop { .. }) => {
                 self.begin_run(None);
             }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::k3s::{K3sPaths, Runner};
-use crate::readiness::NetworkState;
+use crate::readiness::{NetworkState, Observation};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -61,11 +61,11 @@ impl Bench {
         let runner = Runner::Own { binary };
         let cancel = CancellationToken::new();
         let (observer, tasks) = Observer::start(runner, paths, &cancel);
-        observer
-            .handle_network(NetworkState::Applied {
-                summary: "127.0.0.1/8 on lo".to_owned(),
-            })
-            .await;
+        let applied = NetworkState::Applied {
+            summary: "127.0.0.1/8 on lo".to_owned(),
+        };
+        let told = observer.observations();
+        told.send(Observation::Network(applied)).await.unwrap();
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         Some(Self {
@@ -491,11 +491,11 @@ async fn the_next_agent_finds_everything() {
     };
     let cancel = CancellationToken::new();
     let (observer, tasks) = Observer::start(runner, paths, &cancel);
-    observer
-        .handle_network(NetworkState::Applied {
-            summary: String::new(),
-        })
-        .await;
+    let applied = NetworkState::Applied {
+        summary: String::new(),
+    };
+    let told = observer.observations();
+    told.send(Observation::Network(applied)).await.unwrap();
     let next = Bench {
         root,
         observer,

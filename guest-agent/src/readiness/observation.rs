@@ -1,5 +1,9 @@
 //! Everything that can move the ladder, as one closed list.
 
+use std::time::SystemTime;
+
+use bincode::{Decode, Encode};
+
 use super::LadderConfig;
 
 /// Something that was seen, or that was set.
@@ -11,6 +15,8 @@ pub enum Observation {
     Network(NetworkState),
     /// Of the k3s process or unit.
     K3s(K3sState),
+    /// When the k3s that is told of next was started, by somebody who sees its process.
+    Started(Option<SystemTime>),
     /// Of `/readyz`.
     Api(ApiState),
     /// Of this node's object.
@@ -20,7 +26,7 @@ pub enum Observation {
 }
 
 /// The network of the guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum NetworkState {
     /// A change is being applied.
     Applying,
@@ -42,7 +48,7 @@ pub enum NetworkState {
 }
 
 /// The k3s process or unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum K3sState {
     /// Nobody asked for it to run, or it was stopped on request.
     Absent {

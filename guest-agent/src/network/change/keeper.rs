@@ -15,7 +15,7 @@ use super::super::plan::Means;
 use super::super::session::{Attempt, Session};
 use super::super::{NetworkError, apply_by, check, summary};
 use super::machine::{Change, Event, Machine, Phase, Refused, Secret, Step};
-use super::probe::Probes;
+use super::probe::{Prober, Probing};
 use super::record::{Files, Record};
 use super::request::{LONGEST, News, Request, TrialError, undone};
 use super::roll_back::take_back;
@@ -28,6 +28,7 @@ const MOST_STEPS: usize = 100;
 /// Changes the network. Lives in one task; everything else asks it.
 pub struct Keeper {
     files: Files,
+    prober: Prober,
     machine: Machine,
     /// The change under way.
     trial: Option<Trial>,
@@ -40,14 +41,15 @@ struct Trial {
     record: Option<Record>,
     summary: String,
     steps: Vec<String>,
-    probes: Option<Probes>,
+    probes: Option<Probing>,
 }
 
 impl Keeper {
     /// A keeper with its files in these directories. What an agent before it began is taken up.
-    pub async fn new(state: &Path, runtime: &Path) -> Self {
+    pub async fn new(state: &Path, runtime: &Path, prober: Prober) -> Self {
         let mut keeper = Self {
             files: Files::new(state, runtime),
+            prober,
             machine: Machine::default(),
             trial: None,
             news: Vec::new(),
@@ -131,10 +133,10 @@ impl Keeper {
         // Whoever asked may have gone; what was asked is done all the same.
         match request {
             Request::Apply(wanted, reply) => {
-                let _ = reply.send(self.apply(&wanted).await);
+                let _ = reply.send(self.apply(&wanted).await.map_err(Into::into));
             }
             Request::Try(wanted, reply) => {
-                let _ = reply.send(self.attempt(wanted).await);
+                let _ = reply.send(self.attempt(wanted).await.map_err(Into::into));
             }
             Request::Confirm(wanted, link_since, reply) => {
                 let event = Event::Confirm {
@@ -143,14 +145,15 @@ impl Keeper {
                     proof: wanted.proof,
                 };
                 let done = self.happened(event).await;
-                let _ = reply.send(done.and_then(|()| self.verdict(ChangeId(wanted.id))));
+                let done = done.and_then(|()| self.verdict(ChangeId(wanted.id)));
+                let _ = reply.send(done.map_err(Into::into));
             }
             Request::RollBack(id, reply) => {
                 let done = self.happened(Event::RollBack { id }).await;
-                let _ = reply.send(done);
+                let _ = reply.send(done.map_err(Into::into));
             }
             Request::Status(reply) => {
-                let _ = reply.send(self.status().await);
+                let _ = reply.send(Ok(self.status().await));
             }
         }
     }
@@ -272,7 +275,7 @@ impl Keeper {
         }
         trial.record = record;
         let left = change.deadline.since(BootTime::now());
-        if !timer::arm(change.id, left).await? {
+        if !timer::arm(change.id, left, &self.files).await? {
             trial.steps.push(
                 "limit: no systemd here to hold the timer; an agent that is killed takes the \
                  change back when it starts again"
@@ -312,7 +315,7 @@ impl Keeper {
         }
         if let Some(secret) = secret.filter(|_| changed) {
             let addresses = addresses(attempt, &network);
-            trial.probes = Some(Probes::listen(addresses, secret).await);
+            trial.probes = Some(self.prober.listen(addresses, secret).await);
         }
         if let Some(wanted) = &trial.wanted
             && let Err(error) = self.files.write_current(wanted)
@@ -398,7 +401,7 @@ impl Keeper {
             let addresses = super::super::own_addresses().await;
             let trial = self.trial.as_mut();
             if let Some(trial) = trial {
-                trial.probes = Some(Probes::listen(addresses, secret).await);
+                trial.probes = Some(self.prober.listen(addresses, secret).await);
             }
         }
         // It is no host's request, so nobody is refused.
@@ -501,12 +504,8 @@ impl Keeper {
 
     fn probes(&self) -> Vec<String> {
         let probes = self.trial.as_ref().and_then(|trial| trial.probes.as_ref());
-        let addresses = probes.map(|probes| probes.addresses.iter());
-        addresses
-            .into_iter()
-            .flatten()
-            .map(ToString::to_string)
-            .collect()
+        let addresses = probes.map(Probing::addresses).unwrap_or_default();
+        addresses.iter().map(ToString::to_string).collect()
     }
 
     fn earlier(&self) -> Option<NetworkConfig> {

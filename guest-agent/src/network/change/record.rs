@@ -82,6 +82,7 @@ pub(super) struct Outcome {
 #[derive(Debug, Clone)]
 pub(super) struct Files {
     state: PathBuf,
+    runtime_dir: PathBuf,
     runtime: PathBuf,
 }
 
@@ -89,8 +90,18 @@ impl Files {
     pub(super) fn new(state: &Path, runtime: &Path) -> Self {
         Self {
             state: state.to_owned(),
+            runtime_dir: runtime.to_owned(),
             runtime: runtime.join("network"),
         }
+    }
+
+    /// What tells another process of ours where they are.
+    pub(super) fn arguments(&self) -> [String; 2] {
+        let argument = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        [
+            argument("state-dir", &self.state),
+            argument("runtime-dir", &self.runtime_dir),
+        ]
     }
 
     /// Keeps other processes of ours from changing the network until the file is dropped; none

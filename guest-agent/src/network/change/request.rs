@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lkc_protocol::error::{Refusal, RefusalCode};
 use lkc_protocol::message::{
     ApplyNetwork, ConfirmNetwork, NetworkApplied, NetworkStatusAnswer, NetworkTried, TryNetwork,
 };
@@ -10,6 +11,7 @@ use tokio::sync::oneshot;
 use super::super::NetworkError;
 use super::machine::Refused;
 use super::{BootTime, ChangeId};
+use crate::observe::describe;
 
 /// Longest that a host may let a change wait.
 pub(super) const LONGEST: Duration = Duration::from_secs(600);
@@ -20,23 +22,20 @@ pub enum Request {
     /// Make it so, without a confirmation, until the next boot.
     Apply(
         ApplyNetwork,
-        oneshot::Sender<Result<NetworkApplied, NetworkError>>,
+        oneshot::Sender<Result<NetworkApplied, Refusal>>,
     ),
     /// Try it.
-    Try(
-        TryNetwork,
-        oneshot::Sender<Result<NetworkTried, TrialError>>,
-    ),
+    Try(TryNetwork, oneshot::Sender<Result<NetworkTried, Refusal>>),
     /// Keep what is tried. With it comes since when the host's link is up.
     Confirm(
         ConfirmNetwork,
         BootTime,
-        oneshot::Sender<Result<(), TrialError>>,
+        oneshot::Sender<Result<(), Refusal>>,
     ),
     /// Take it back.
-    RollBack(ChangeId, oneshot::Sender<Result<(), TrialError>>),
+    RollBack(ChangeId, oneshot::Sender<Result<(), Refusal>>),
     /// How it stands.
-    Status(oneshot::Sender<NetworkStatusAnswer>),
+    Status(oneshot::Sender<Result<NetworkStatusAnswer, Refusal>>),
 }
 
 /// A host does not get what it asks for.
@@ -59,6 +58,24 @@ pub enum TrialError {
     /// No such deadline.
     #[error("a deadline of {} ms is not between 1 s and {} s", .0, LONGEST.as_secs())]
     Deadline(u32),
+}
+
+impl From<TrialError> for Refusal {
+    fn from(error: TrialError) -> Self {
+        let code = match &error {
+            TrialError::Refused(Refused::Busy { .. }) => RefusalCode::Busy,
+            TrialError::Refused(Refused::OldLink | Refused::NotProven) => RefusalCode::Denied,
+            TrialError::Refused(_) | TrialError::Deadline(_) => RefusalCode::Invalid,
+            TrialError::Network(_) | TrialError::TakenBack { .. } => RefusalCode::Failed,
+        };
+        Self::new(code, describe(&error))
+    }
+}
+
+impl From<NetworkError> for Refusal {
+    fn from(error: NetworkError) -> Self {
+        Self::new(RefusalCode::Failed, describe(&error))
+    }
 }
 
 pub(super) fn undone(left: Option<&str>) -> String {

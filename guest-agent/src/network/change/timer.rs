@@ -6,24 +6,22 @@ use std::time::Duration;
 
 use super::super::networkd::{Bus, BusError};
 use super::ChangeId;
+use super::record::Files;
 
 /// How much later than the deadline it fires: the agent takes the change back itself if it can.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Has systemd start the timer for a change. Tells whether there is a systemd to have one.
-pub(super) async fn arm(id: ChangeId, left: Duration) -> Result<bool, BusError> {
+pub(super) async fn arm(id: ChangeId, left: Duration, files: &Files) -> Result<bool, BusError> {
     let Some(bus) = service_manager().await? else {
         return Ok(false);
     };
     let program = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
     let program = program.to_string_lossy().into_owned();
+    let (id_text, [state, runtime]) = (id.to_string(), files.arguments());
+    let arguments = ["network", "rollback", &id_text, &state, &runtime];
     let armed = bus
-        .start_timer(
-            &unit(id),
-            left + GRACE,
-            &program,
-            &["network", "rollback", &id.to_string()],
-        )
+        .start_timer(&unit(id), left + GRACE, &program, &arguments)
         .await;
     bus.close().await;
     armed.map(|()| true)
