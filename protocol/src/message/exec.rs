@@ -2,7 +2,7 @@
 
 use bincode::{Decode, Encode};
 
-/// Runs a program in the guest, as the user that the agent runs as.
+/// Runs a program in the guest: as root where systemd runs the agent, else as the agent's user.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Exec {
     /// The program, looked for in `PATH`, and its arguments; nothing means the user's login shell.
