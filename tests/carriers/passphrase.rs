@@ -5,6 +5,16 @@ use lkc_tests::{carriers::PATIENCE, skipped, sshd::SshWorld};
 
 use crate::existing::Far;
 
+const UP: [&str; 6] = ["up", "k3s-far", "--wait", "agent", "--timeout", "40s"];
+
+/// Has the cluster reached by a server that `block` of an ssh configuration describes.
+fn reach(far: &Far, world: &SshWorld, block: &str) {
+    let config = world.client_configuration(block);
+    let socket = far.env.work().join("agent.sock");
+    let table = format!("[cluster.k3s-far.ssh]\nconfig = {config:?}\nsocket = {socket:?}\n");
+    far.configure_more(&far.key, &["ssh:dev"], &table);
+}
+
 #[test]
 fn it_is_asked_for_on_a_terminal_and_the_daemon_keeps_the_key_open() {
     let world = match SshWorld::new() {
@@ -16,22 +26,13 @@ fn it_is_asked_for_on_a_terminal_and_the_daemon_keeps_the_key_open() {
     let sshd = world.sshd("dev", &[&key], "");
     world.write("known_hosts", &sshd.known_hosts());
     let block = sshd.host_block("dev", &format!("IdentityFile {}", key.display()));
-    let config = world.client_configuration(&block);
-    far.configure_more(
-        &far.key,
-        &["ssh:dev"],
-        &format!(
-            "[cluster.k3s-far.ssh]\nconfig = {config:?}\nsocket = {:?}\n",
-            far.env.work().join("agent.sock")
-        ),
-    );
-    let up = ["up", "k3s-far", "--wait", "agent", "--timeout", "40s"];
-    let refused = far.env.run(&up).exits(5);
+    reach(&far, &world, &block);
+    let refused = far.env.run(&UP).exits(5);
     refused.explains("which is under a passphrase");
     refused.explains(&format!("run `ssh-add {}`", key.display()));
 
     let question = format!("Passphrase of {}:", key.display());
-    let mut terminal = Session::spawn(far.env.lkc(up).on_terminal()).unwrap();
+    let mut terminal = Session::spawn(far.env.lkc(UP).on_terminal()).unwrap();
     terminal.set_expect_timeout(Some(PATIENCE));
     terminal.expect(&*question).unwrap();
     terminal.send_line("sesame").unwrap();
@@ -48,7 +49,7 @@ fn it_is_asked_for_on_a_terminal_and_the_daemon_keeps_the_key_open() {
 
     // The daemon has it open: a script needs nobody now.
     far.env.run(&["down", "k3s-far"]).succeeds();
-    far.env.run(&up).succeeds();
+    far.env.run(&UP).succeeds();
     // The command itself has not.
     far.env.run(&["doctor", "k3s-far"]).exits(5);
 }
@@ -67,20 +68,11 @@ fn the_agent_asked_is_that_of_the_latest_command() {
     let sshd = world.sshd("dev", &[&key], "");
     world.write("known_hosts", &sshd.known_hosts());
     let block = sshd.host_block("dev", "IdentityAgent SSH_AUTH_SOCK");
-    let config = world.client_configuration(&block);
-    far.configure_more(
-        &far.key,
-        &["ssh:dev"],
-        &format!(
-            "[cluster.k3s-far.ssh]\nconfig = {config:?}\nsocket = {:?}\n",
-            far.env.work().join("agent.sock")
-        ),
-    );
-    let up = ["up", "k3s-far", "--wait", "agent", "--timeout", "40s"];
-    far.env.run(&up).exits(5).explains("no key to log in with");
+    reach(&far, &world, &block);
+    far.env.run(&UP).exits(5).explains("no key to log in with");
     let daemon = far.env.daemon();
     far.env
-        .lkc(up)
+        .lkc(UP)
         .env("SSH_AUTH_SOCK", &agent.socket)
         .run()
         .succeeds();

@@ -15,9 +15,8 @@ use crate::{
     wire::{default_by, dual, of_card, single},
 };
 
-/// How long a change may be in force after its deadline here. The promise is five seconds, for a
-/// machine that has nothing else to do; the figures are told.
-pub(crate) const GRACE: Duration = Duration::from_secs(20);
+/// How long a change may be in force after its deadline.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) fn wanted(number: u8, network: ApplyNetwork) -> TryNetwork {
     TryNetwork {

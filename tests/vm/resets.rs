@@ -1,4 +1,4 @@
-//! Resets in a row under load. One by default; `LKC_VM_RESETS` says how many.
+//! Resets in a row under load. Some by default; `LKC_VM_RESETS` says how many.
 
 use std::{env, fs, time::Duration};
 
@@ -11,18 +11,14 @@ use crate::{
     traffic,
 };
 
-/// How long the link may take once the agent listens, in the median of many resets.
+/// How long the link may take once the agent listens, in the median.
 const USUALLY: Duration = Duration::from_secs(3);
 
-/// So many have a median that says something.
-const MANY: u32 = 10;
-
-/// And ever: an emulated guest that still boots, beside other work of its host, answers nobody for
-/// many seconds, and is asked again after some.
-const MOST: Duration = Duration::from_secs(60);
+/// And ever: an emulated machine that boots beside other work may not be scheduled for seconds.
+const MOST: Duration = Duration::from_secs(12);
 
 /// How many unless something else is said.
-const USUAL: u32 = 1;
+const USUAL: u32 = 2;
 
 /// Each with a `kubectl get --watch` and a transfer under way, on a machine that is up.
 pub(crate) fn in_a_row(lab: &Lab) {
@@ -60,7 +56,7 @@ pub(crate) fn in_a_row(lab: &Lab) {
         at(90).as_secs_f64(),
         most.as_secs_f64()
     ));
-    assert!(count < MANY || median < USUALLY, "{recoveries:?}");
+    assert!(median < USUALLY, "{recoveries:?}");
     eventually("descriptors are back to the baseline", BOOT, || {
         (descriptors() <= baseline + 2).then_some(())
     });

@@ -29,12 +29,11 @@ use super::{
 };
 use crate::{carrier::Carrier, config::ClusterSpec, control::Failure, error::Kind};
 
-/// How long the guest may take to apply its network and read it back. Its own limits for each part
-/// come to some forty seconds, which an emulated machine on a busy host may need.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// How long the guest may take to apply its network and read it back.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long a trial may go without a confirmation.
-const TRIAL: Duration = Duration::from_secs(60);
+const TRIAL: Duration = Duration::from_secs(30);
 
 /// How long the guest may take beyond that to bring the state before back.
 const WAY_BACK: Duration = Duration::from_secs(15);
