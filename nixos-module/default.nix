@@ -67,6 +67,7 @@ let
   networkUnit = readUnit (units + "/lkc-guest-network.service");
   pathUnit = readUnit (units + "/lkc-k3s.path");
   k3sDropIn = readUnit (units + "/k3s-lkc.conf");
+  clockDropIn = (readUnit (units + "/set-clock.conf")).Service;
   words = lib.splitString " ";
 
   # What a unit runs, from the package.
@@ -100,6 +101,12 @@ let
 
   # What the unit's own file says, and what only this machine knows.
   agentAlone = agentUnit.Service // own;
+  steward = serviceOf stewardUnit;
+  # A drop-in's lists go on where the unit's end.
+  stewardOfClock = steward.serviceConfig // clockDropIn // {
+    CapabilityBoundingSet = "${stewardUnit.Service.CapabilityBoundingSet} ${clockDropIn.CapabilityBoundingSet}";
+    SystemCallFilter = stewardUnit.Service.SystemCallFilter ++ [ clockDropIn.SystemCallFilter ];
+  };
   own = {
     ExecStart = command;
   }
@@ -116,7 +123,8 @@ let
       LimitNOFILE = 1048576;
       LimitNPROC = "infinity";
       TasksMax = "infinity";
-    };
+    }
+    // lib.optionalAttrs cfg.setClock { inherit (clockDropIn) Environment; };
   unconfined = [
     "Type"
     "NotifyAccess"
@@ -202,6 +210,16 @@ in
       description = ''
         Interfaces that systemd-networkd sets up by DHCP and router advertisements for as long as
         no host has said anything else of them: a machine without its host then has a network.
+      '';
+    };
+
+    setClock = lib.mkOption {
+      type = lib.types.bool;
+      default = false;
+      description = ''
+        Whether a host may set this machine's clock where it is seconds off, as after a sleep of
+        the host that the machine slept through. A clock that the machine's own time service has
+        synchronised is left to that.
       '';
     };
 
@@ -310,8 +328,9 @@ in
         };
         users.groups.lkc-guest = { };
         services.udev.extraRules = builtins.readFile (units + "/udev.rules");
-        systemd.services.lkc-steward = serviceOf stewardUnit // {
+        systemd.services.lkc-steward = steward // {
           before = words stewardUnit.Unit.Before;
+          serviceConfig = if cfg.setClock then stewardOfClock else steward.serviceConfig;
         };
         systemd.services."lkc-exec@" = serviceOf execUnit;
         systemd.sockets.lkc-steward = socketOf "lkc-steward";

@@ -234,7 +234,8 @@ async fn serve(args: RunArgs) -> Result<(), AgentError> {
         stop,
         args.log_path(),
         steward.clone(),
-    );
+    )
+    .whose_clock_is_set(args.set_clock);
     let options = link_options(&keys);
     let enrolment = Enrolment::new(&args.keys.enrolment);
     tracing::info!(

@@ -137,6 +137,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub wait_for_host: u64,
 
+    /// Whether a host may set this machine's clock where it is wrong, as after the host has slept; needs CAP_SYS_TIME
+    #[arg(long, env = "LKC_SET_CLOCK", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
+    pub set_clock: bool,
+
     /// Where to log beside standard error [default: /var/log/lkc-guest.log, nowhere under systemd]
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,

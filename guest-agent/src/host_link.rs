@@ -15,8 +15,9 @@ use lkc_protocol::{
     message::{
         AnyRequest, ApplyNetwork, ConfigureK3s, ConfirmNetwork, Dial, DialNetwork, Dialled, Exec,
         HandOver, Info, InfoAnswer, Kubeconfig, KubeconfigAnswer, LogSource, Logs, LogsAnswer,
-        NetworkConfirmed, NetworkRolledBack, NetworkStatus, Request, RollBackNetwork, Shutdown,
-        ShutdownAnswer, TryNetwork, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
+        NetworkConfirmed, NetworkRolledBack, NetworkStatus, Request, RollBackNetwork, SetTime,
+        Shutdown, ShutdownAnswer, TryNetwork, Usage, Watch, WatchAnswer, WatchObject,
+        WatchObjectAnswer,
     },
     relay::{Counters, relay},
 };
@@ -28,6 +29,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock,
     dial::{self, Block, Policy},
     exec, logs,
     network::{
@@ -38,6 +40,7 @@ use crate::{
     readiness::difference,
     reverse::{self, Listeners},
     steward::Steward,
+    usage,
 };
 
 /// Requests of one link that are being worked on at once, connections included. As many as the
@@ -54,6 +57,7 @@ pub struct Guest {
     network: mpsc::Sender<NetworkRequest>,
     stop: mpsc::Sender<Duration>,
     agent_log: Option<PathBuf>,
+    sets_clock: bool,
     cluster_ranges: Arc<Mutex<Vec<Block>>>,
     programs: Arc<Semaphore>,
     steward: Option<Steward>,
@@ -78,12 +82,19 @@ impl Guest {
             network,
             stop,
             agent_log,
+            sets_clock: false,
             cluster_ranges,
             programs: Arc::new(Semaphore::new(MAX_PROGRAMS)),
             steward,
             link_since: BootTime::default(),
             giver: None,
         }
+    }
+
+    /// The same, whose clock hosts may set where it has no steward, who then has a say of its own.
+    #[must_use]
+    pub fn whose_clock_is_set(self, sets_clock: bool) -> Self {
+        Self { sets_clock, ..self }
     }
 
     /// The same for one link, whose host takes connections from `giver`.
@@ -155,6 +166,8 @@ fn log_defect(ended: Result<(), tokio::task::JoinError>) {
 async fn handle(request: IncomingRequest, guest: Guest, listeners: Listeners) {
     match request.request().clone() {
         AnyRequest::Info(_) => answer_info(request).await,
+        AnyRequest::SetTime(wanted) => set_time(request, &wanted, &guest).await,
+        AnyRequest::Usage(_) => request.answer::<Usage>(&usage::read()),
         AnyRequest::Watch(_) => watch(request.accept::<Watch>(&WatchAnswer {}), &guest).await,
         AnyRequest::ApplyNetwork(wanted) => apply_network(request, wanted, &guest).await,
         AnyRequest::TryNetwork(wanted) => try_network(request, wanted, &guest).await,
@@ -207,6 +220,17 @@ async fn answer_info(request: IncomingRequest) {
             interfaces,
         }),
         Err(error) => request.refuse(&Refusal::new(RefusalCode::Failed, error.to_string())),
+    }
+}
+
+async fn set_time(request: IncomingRequest, wanted: &SetTime, guest: &Guest) {
+    let done = match &guest.steward {
+        Some(steward) => steward.ask(wanted).await,
+        None => clock::set(wanted, guest.sets_clock).map_err(Refusal::from),
+    };
+    match done {
+        Ok(set) => request.answer::<SetTime>(&set),
+        Err(refusal) => request.refuse(&refusal),
     }
 }
 

@@ -7,6 +7,7 @@
 //! the system is at the edge: [`network::netlink`], [`k3s`], [`observe`], [`listen`].
 
 pub mod agent;
+pub mod clock;
 pub mod config;
 pub mod dial;
 pub mod enrolment;
@@ -21,6 +22,7 @@ pub mod readiness;
 pub mod reverse;
 pub mod service_manager;
 pub mod steward;
+pub mod usage;
 
 use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, process::ExitCode, sync::Mutex};
 

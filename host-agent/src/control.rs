@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 
 pub use goal::{Goal, ObjectGoal};
 pub use status::{
-    ClusterStatus, ForwardCheck, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus,
-    NodeStatus, Phase, ProbeStatus, ReverseStatus, StepStatus,
+    ClockStatus, ClusterStatus, DiskStatus, ForwardCheck, ForwardState, ForwardStatus, LinkState,
+    LinkStatus, MachineStatus, NodeStatus, Phase, ProbeStatus, ReverseStatus, StepStatus,
+    UsageStatus,
 };
 
 use crate::{

@@ -11,6 +11,7 @@
 mod adopt;
 mod examine;
 mod forwarder;
+mod guest_clock;
 mod guest_link;
 mod guest_network;
 mod guest_tasks;

@@ -45,7 +45,7 @@ pub use plain::ChangedRows;
 pub use progress::Progress;
 pub use reverse::{forward_list, reverse_table};
 pub use snapshots::snapshot_table;
-pub use table::{cluster_table, cluster_view};
+pub use table::{cluster_table, cluster_view, wrong_clock};
 
 /// Longest line in bytes that is read from stdin.
 const LONGEST_LINE: u64 = 4096;

@@ -5,6 +5,7 @@
 //! the extension of the envelope (see [`codec`](crate::codec)), a changed meaning gets a new number.
 //! Text from a peer is untrusted: receivers sanitise before they print and parse before they act.
 
+mod condition;
 mod control;
 mod enrolment;
 mod exec;
@@ -14,6 +15,7 @@ mod readiness;
 mod reverse;
 mod wire_enum;
 
+pub use condition::{DiskUsage, SetTime, TimeSet, Usage, UsageAnswer};
 pub use control::{
     Dial, DialNetwork, Dialled, HandOver, HandedOver, Info, InfoAnswer, InterfaceInfo, LogLine,
     LogSource, Logs, LogsAnswer, Shutdown, ShutdownAnswer,
@@ -121,6 +123,8 @@ registry! {
         31 TryNetwork   -> 32 NetworkTried;
         33 RollBackNetwork -> 34 NetworkRolledBack;
         35 NetworkStatus -> 36 NetworkStatusAnswer;
+        37 SetTime      -> 38 TimeSet;
+        39 Usage        -> 40 UsageAnswer;
     }
     stream_messages {
         128 Snapshot;

@@ -13,14 +13,14 @@ use lkc_protocol::{
     identity::Identity,
     message::{
         AnyRequest, ApplyNetwork, Arrive, Arrived, Change, Cni, ConfigureK3s, ConfirmNetwork, Dial,
-        DialNetwork, Dialled, Enrol, Enrolled, Exec, Executing, HandOver, HandedOver, Info,
-        InfoAnswer, InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig,
-        KubeconfigAnswer, KubeconfigValues, Listen, Listening, LogLine, LogSource, Logs,
-        LogsAnswer, NetworkApplied, NetworkConfirmed, NetworkMeans, NetworkPhase,
+        DialNetwork, Dialled, DiskUsage, Enrol, Enrolled, Exec, Executing, HandOver, HandedOver,
+        Info, InfoAnswer, InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole, K3sSummary,
+        Kubeconfig, KubeconfigAnswer, KubeconfigValues, Listen, Listening, LogLine, LogSource,
+        Logs, LogsAnswer, NetworkApplied, NetworkConfirmed, NetworkMeans, NetworkPhase,
         NetworkRolledBack, NetworkStatus, NetworkStatusAnswer, NetworkTried, ObjectStatus,
-        REGISTRY, RollBackNetwork, RouteConfig, Rung, RungState, RungStatus, Shutdown,
-        ShutdownAnswer, Snapshot, TerminalSize, TryNetwork, Watch, WatchAnswer, WatchObject,
-        WatchObjectAnswer,
+        REGISTRY, RollBackNetwork, RouteConfig, Rung, RungState, RungStatus, SetTime, Shutdown,
+        ShutdownAnswer, Snapshot, TerminalSize, TimeSet, TryNetwork, Usage, UsageAnswer, Watch,
+        WatchAnswer, WatchObject, WatchObjectAnswer,
     },
     preface::{self, PrefaceFinder},
     session::{Event, Limits, Session, Transmit},
@@ -110,6 +110,10 @@ macro_rules! for_every_message {
             NetworkRolledBack {}
             NetworkStatus {}
             NetworkStatusAnswer { means, phase, id, left_ms, detail, probes, confirmed }
+            SetTime { clock_unix_ms, bound_ms }
+            TimeSet { before_unix_ms, changed }
+            Usage {}
+            UsageAnswer { memory_kib, memory_available_kib, processors, load_percent, disks }
             Snapshot { sequence, rungs, k3s }
             Change { sequence, rungs, k3s }
             KubeconfigValues {
@@ -173,6 +177,7 @@ made_structs! {
     }
     RouteConfig { to, via, metric }
     TerminalSize { columns, rows }
+    DiskUsage { path, size_kib, available_kib }
     RungStatus { rung, state, detail, tail }
     K3sSummary { version, simulated, restarts }
 }

@@ -271,12 +271,21 @@ fn status_says_what_the_node_is_and_how_its_clock_stands() {
         !status.stdout.contains("\n  clock "),
         "one kernel has one clock: {status}"
     );
+    assert!(
+        status.stdout.contains("\n  in use      memory "),
+        "{status}"
+    );
     let json = env
         .run(&["status", "k3s-dev", "--output", "json"])
         .succeeds();
     let node = &json.json()[0]["node"];
     assert_eq!(node["hostname"], "k3s-dev");
     assert_eq!(node["clock_skew_ms"], 0, "{node}");
+    assert!(node["usage"]["memory_kib"].as_u64() > Some(0), "{node}");
+    assert!(
+        node["usage"]["disks"][0]["size_kib"].as_u64() > Some(0),
+        "{node}"
+    );
     env.process_in("k3s-dev", "lkc-guest")
         .unwrap()
         .signal(Signal::SIGSTOP);

@@ -159,11 +159,12 @@ fn progress_where_nothing_can_be_drawn() {
     // What the node is depends on this machine.
     let (node, lines): (Vec<_>, Vec<_>) = stdout
         .split_inclusive('\n')
-        .partition(|line| line.starts_with("  node "));
-    assert!(
-        node.concat().starts_with("  node        k3s-dev, "),
-        "{stdout}"
-    );
+        .partition(|line| line.starts_with("  node ") || line.starts_with("  in use "));
+    let [node, in_use] = node[..] else {
+        panic!("{stdout}");
+    };
+    assert!(node.starts_with("  node        k3s-dev, "), "{stdout}");
+    assert!(in_use.starts_with("  in use      memory "), "{stdout}");
     let stdout = lines.concat();
     assert_snapshot!(stdout, @"
     k3s-dev  up

@@ -9,6 +9,7 @@
     reason = "a test that panics has failed, and says where"
 )]
 
+mod clock;
 mod cluster;
 mod first_boot;
 mod host;

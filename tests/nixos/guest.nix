@@ -104,6 +104,20 @@ let
         && steward.ExecStart == ''"${program}" "steward"''
         && lib.hasInfix "CAP_NET_ADMIN" steward.CapabilityBoundingSet
         && steward.RestrictAddressFamilies == "AF_UNIX AF_NETLINK";
+      "a host sets the clock only where it may" =
+        let
+          allowed = (evaluate { guest = { enable = true; setClock = true; }; }).systemd.services;
+          set = allowed.lkc-steward.serviceConfig;
+          managedSet = (evaluate { guest = managing // { setClock = true; }; }).systemd.services;
+        in
+        !(steward ? Environment)
+        && steward.ProtectClock == "yes"
+        && set.Environment == "LKC_SET_CLOCK=yes"
+        && set.ProtectClock == "no"
+        && set.CapabilityBoundingSet == "${steward.CapabilityBoundingSet} CAP_SYS_TIME"
+        && set.ExecStart == steward.ExecStart
+        && allowed.lkc-guest == unit
+        && managedSet.lkc-guest.serviceConfig.Environment == "LKC_SET_CLOCK=yes";
       "a program of a host's is root's" =
         plain.systemd.services."lkc-exec@".serviceConfig.ExecStart == ''"${program}" "execute"''
         && plain.systemd.sockets.lkc-exec.socketConfig.Accept == "yes";
@@ -223,12 +237,15 @@ let
   units =
     let
       standIn = import ./stand-in.nix { };
-      made = standIn.evaluate [ standIn.nixos ../../nixos-module ] {
+      inherit (standIn) lib;
+      of = guest: standIn.evaluate [ standIn.nixos ../../nixos-module ] {
         services = {
-          lkc-guest.enable = true;
+          lkc-guest = { enable = true; } // guest;
           k3s.enable = true;
         };
       };
+      made = of { };
+      withClock = (of { setClock = true; }).systemd.services.lkc-steward.serviceConfig;
       given = name: values: if values == [ ] then { } else { ${name} = builtins.concatStringsSep " " values; };
       withInstall = install: made: if install == { } then made else made // { Install = install; };
       unit = parts: unit: withInstall (given "WantedBy" (unit.wantedBy or [ ])) (parts // {
@@ -250,6 +267,11 @@ let
       "lkc-guest-network.service" = unit { Service = network.serviceConfig; } network;
       "lkc-k3s.path" = unit { Path = path.pathConfig; } path;
       "k3s-lkc.conf".Unit = made.systemd.services.k3s.unitConfig;
+      "set-clock.conf".Service = {
+        inherit (withClock) Environment ProtectClock;
+        CapabilityBoundingSet = lib.last (lib.splitString " " withClock.CapabilityBoundingSet);
+        SystemCallFilter = lib.last withClock.SystemCallFilter;
+      };
     };
 
 in

@@ -11,6 +11,11 @@ use crate::{
     throughput, traffic,
 };
 
+const HOUR_MS: i64 = 3_600_000;
+
+/// What has hosts set the clock.
+const SET_CLOCK: &str = include_str!("../../guest-agent/systemd/set-clock.conf");
+
 /// Bytes of a transfer in each direction: many times what a port's buffers hold.
 const SOME: usize = 4 * 1024 * 1024;
 
@@ -37,6 +42,7 @@ fn a_serial_port_is_enough() {
         recovery.after_agent.as_secs_f64()
     ));
     traffic::transfer(&lab, SOME);
+    the_clock_is_set_once_that_is_allowed(&lab);
 
     lab.env.run(&["delete", "--yes"]).succeeds();
     lab.env.run(&["daemon", "stop"]).succeeds();
@@ -56,9 +62,48 @@ fn the_clock_is_said_to_be_behind(lab: &Lab) {
     );
     eventually("status says so", BOOT, || {
         let status = lab.env.run(&["status", CLUSTER]);
-        let text = "behind this host's";
-        status.stdout.contains(text).then_some(())
+        let texts = [
+            "behind this host's",
+            "not set: the guest keeps its own clock",
+        ];
+        let says = |text: &&str| status.stdout.contains(*text);
+        texts.iter().all(says).then_some(())
     });
+}
+
+/// From the next link on, by the packaged drop-in.
+fn the_clock_is_set_once_that_is_allowed(lab: &Lab) {
+    let links = lab.connects();
+    let directory = "/run/systemd/system/lkc-steward.service.d";
+    let script = format!(
+        "mkdir -p {directory} && cat >{directory}/set-clock.conf <<'END'\n{SET_CLOCK}END\n\
+         systemctl daemon-reload && systemctl restart lkc-steward && \
+         systemd-run --on-active=1 systemctl restart lkc-guest"
+    );
+    lab.env
+        .lkc(["exec", "--no-tty", "--", "sh", "-c", &script])
+        .within(BOOT)
+        .run()
+        .succeeds();
+    lab.linked_again(links);
+    let clock = eventually("the guest's clock is set", BOOT, || {
+        let clock = &lab.status()["node"]["clock"];
+        clock["off_ms"].as_i64().map(|off| (off, clock.clone()))
+    });
+    let (off_ms, clock) = clock;
+    assert!(off_ms < -HOUR_MS && clock["why_not"].is_null(), "{clock}");
+    let left = eventually("the guest says what time it is", BOOT, || {
+        lab.status()["node"]["clock_skew_ms"].as_i64()
+    });
+    assert!(left.abs() < 10_000, "{left}");
+    report(&format!(
+        "the guest's clock, {} min behind, is set: {left} ms",
+        -off_ms / 60_000
+    ));
+    lab.env
+        .run(&["status", CLUSTER])
+        .succeeds()
+        .prints("this host's, and was set");
 }
 
 /// The guest is in the middle of a record when its host dies, and the next host is there before it

@@ -15,7 +15,7 @@ use lkc_protocol::{
     error::{Refusal, RefusalCode},
     message::{
         ApplyNetwork, Body, ConfigureK3s, NetworkConfirmed, NetworkRolledBack, NetworkStatus,
-        Request, RollBackNetwork, TryNetwork,
+        Request, RollBackNetwork, SetTime, TryNetwork,
     },
 };
 use thiserror::Error;
@@ -35,6 +35,7 @@ use super::{
     wire,
 };
 use crate::{
+    clock,
     k3s::{K3s, K3sPaths, Runner, dropin, dropin::Dropin, unit::Unit},
     network::{
         Keeping,
@@ -61,6 +62,10 @@ pub struct StewardArgs {
     /// How long a guest whose network nobody has configured waits for a host before it asks for leases by DHCP
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub wait_for_host: u64,
+
+    /// Whether a host may set this machine's clock where it is wrong, as after the host has slept; needs CAP_SYS_TIME
+    #[arg(long, env = "LKC_SET_CLOCK", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
+    pub set_clock: bool,
 
     /// Where what was confirmed is kept
     #[arg(long, value_name = "DIR", default_value = "/var/lib/lkc-steward")]
@@ -151,6 +156,7 @@ pub(super) fn begin(
         cancel.clone(),
     );
     let desk = Desk {
+        sets_clock: args.set_clock,
         network,
         k3s,
         paths,
@@ -250,6 +256,7 @@ fn owner_of(listener: &UnixListener) -> Option<u32> {
 /// What a request can reach.
 #[derive(Clone)]
 struct Desk {
+    sets_clock: bool,
     network: mpsc::Sender<NetworkRequest>,
     k3s: K3s,
     paths: K3sPaths,
@@ -297,6 +304,11 @@ impl Desk {
                 let asked = |_: NetworkStatus, reply| NetworkRequest::Status(reply);
                 let done = self.ask_network(&message, asked).await;
                 reply::<NetworkStatus>(&mut stream, done).await
+            }
+            SetTime::NUMBER => {
+                let done = decode::<SetTime>(&message)
+                    .and_then(|wanted| Ok(clock::set(&wanted, self.sets_clock)?));
+                reply::<SetTime>(&mut stream, done).await
             }
             ConfigureK3s::NUMBER => {
                 let done = self.configure_k3s(&message).await;

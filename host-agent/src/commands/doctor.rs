@@ -9,7 +9,7 @@ use crate::{
     config::{ClusterName, Driver},
     daemon::{self, CarrierCheck},
     error::{CommandError, Kind},
-    output::carrier_table,
+    output::{carrier_table, wrong_clock},
 };
 
 pub(super) async fn run(context: &Context<'_>, args: &Doctor) -> Result<End, CommandError> {
@@ -22,6 +22,10 @@ pub(super) async fn run(context: &Context<'_>, args: &Doctor) -> Result<End, Com
         output.json(&json!({ "cluster": cluster, "carriers": checks }))?;
     } else {
         output.result(&carrier_table(&checks, output.paint()))?;
+        let skew = checks.iter().find_map(|check| check.clock_skew_ms);
+        if let Some(wrong) = skew.and_then(wrong_clock) {
+            output.result(&format!("the guest's clock is {wrong}"))?;
+        }
     }
     Ok(verdict(&checks))
 }

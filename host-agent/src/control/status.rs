@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lkc_protocol::message::{Cni, K3sSummary, Rung, RungState};
+use lkc_protocol::message::{Cni, DiskUsage, K3sSummary, Rung, RungState, UsageAnswer};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -53,6 +53,9 @@ impl ClusterStatus {
     }
 }
 
+/// File systems of a node that are shown.
+const MOST_DISKS: usize = 8;
+
 /// What a node says of itself. Text of the guest: sanitise before printing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
@@ -66,6 +69,64 @@ pub struct NodeStatus {
     pub uptime_ms: u64,
     /// Milliseconds that its clock is ahead of this host's, negative if it is behind.
     pub clock_skew_ms: i64,
+    /// What became of its clock when the link came up; none when it was right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockStatus>,
+    /// What of it is in use, where its agent tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageStatus>,
+}
+
+/// A clock that was wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockStatus {
+    /// Milliseconds that it was ahead of this host's, negative if it was behind.
+    pub off_ms: i64,
+    /// Why it was not set; none when it was.
+    pub why_not: Option<String>,
+}
+
+/// What of a node is in use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageStatus {
+    /// Memory in KiB.
+    pub memory_kib: u64,
+    /// Memory that a program could still get, in KiB.
+    pub memory_available_kib: u64,
+    /// Processors.
+    pub processors: u32,
+    /// Runnable programs on average over 1, 5 and 15 minutes, in hundredths.
+    pub load_percent: Vec<u32>,
+    /// File systems of the system and of k3s.
+    pub disks: Vec<DiskStatus>,
+}
+
+/// A file system of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// Where it is looked at.
+    pub path: String,
+    /// Its size in KiB.
+    pub size_kib: u64,
+    /// What can still be used of it, in KiB.
+    pub available_kib: u64,
+}
+
+impl From<UsageAnswer> for UsageStatus {
+    fn from(told: UsageAnswer) -> Self {
+        let disk = |disk: DiskUsage| DiskStatus {
+            path: disk.path,
+            size_kib: disk.size_kib,
+            available_kib: disk.available_kib,
+        };
+        Self {
+            memory_kib: told.memory_kib,
+            memory_available_kib: told.memory_available_kib,
+            processors: told.processors,
+            load_percent: told.load_percent,
+            disks: told.disks.into_iter().take(MOST_DISKS).map(disk).collect(),
+        }
+    }
 }
 
 /// What the daemon is doing with a cluster.

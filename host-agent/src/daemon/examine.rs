@@ -9,7 +9,7 @@ use futures::future::join_all;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::{guest_link::Credentials, provision, visit::Visit};
+use super::{guest_link::Credentials, node_info, provision, visit::Visit};
 use crate::{carrier::Route, config::ClusterName, control::Failure, error::Kind, paths::Paths};
 
 /// Longest time for one carrier: each step of the handshake has a shorter one.
@@ -67,6 +67,8 @@ pub struct CarrierCheck {
     /// What SSH servers on the way say to everybody before they log somebody in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub banners: Vec<String>,
+    /// Milliseconds that the guest's clock is ahead of this host's, when a link stood.
+    pub clock_skew_ms: Option<i64>,
     /// Why not, and what to do.
     pub failure: Option<Failure>,
 }
@@ -117,6 +119,7 @@ async fn check(
         agent_version: None,
         encrypted: None,
         banners: Vec::new(),
+        clock_skew_ms: None,
         failure: None,
     };
     match result {
@@ -124,6 +127,7 @@ async fn check(
             agent_version: Some(found.agent_version),
             encrypted: Some(found.is_encrypted),
             banners: found.banners,
+            clock_skew_ms: found.clock_skew_ms,
             ..check
         },
         Err((stage, failure)) => CarrierCheck {
@@ -139,6 +143,7 @@ struct Found {
     agent_version: String,
     is_encrypted: bool,
     banners: Vec<String>,
+    clock_skew_ms: Option<i64>,
 }
 
 async fn connect(
@@ -152,6 +157,9 @@ async fn connect(
         agent_version: visit.link().peer().version.clone(),
         is_encrypted: visit.link().is_encrypted(),
         banners: visit.banners().to_vec(),
+        clock_skew_ms: node_info::ask(visit.link())
+            .await
+            .map(|node| node.clock_skew_ms),
     };
     visit.end().await;
     Ok(found)

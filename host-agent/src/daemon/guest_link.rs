@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use dialling::{Dialled, Dialling};
 
 use super::{
+    guest_clock::{self, ClockSlot, GuestClock},
     machine_tasks::Place,
     reporter::Reporter,
     reverse::{Arrivals, Limits as ArrivalLimits},
@@ -66,6 +67,8 @@ pub struct ActiveLink {
     pub link: Link,
     /// What it goes over.
     pub route: Route,
+    /// How the guest's clock stands. Nothing is forwarded while that is not settled.
+    pub clock: ClockSlot,
     /// Takes the connections that its guest hands over, where one kernel serves both.
     pub handover: Option<HandedOver>,
     /// What the guest may bring on it.
@@ -321,14 +324,22 @@ impl GuestLink {
             taker: Arc::downgrade(taker),
             until: self.token.clone(),
         });
+        let (clock_told, clock) = watch::channel(GuestClock::Unsettled);
+        let run = async {
+            tokio::select! {
+                end = run_both(driver, incoming, &arrivals) => end,
+                never = guest_clock::keep_right(&link, &clock_told, resume::resumed) => match never {},
+            }
+        };
+        let mut running = std::pin::pin!(run);
         self.slot.send_replace(Some(ActiveLink {
             number,
             link: link.clone(),
             route: route.clone(),
+            clock,
             handover: handed_over,
             arrivals: Arc::clone(&arrivals),
         }));
-        let mut running = std::pin::pin!(run_both(driver, incoming, &arrivals));
         // The driver moves while the report waits for its turn.
         let report = self.reporter.send(Report::LinkUp {
             link: number,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     forwarder::{ForwardCounters, WayIn},
+    guest_clock,
     guest_link::LinkSlot,
     machine_tasks::{self, Place},
     node_info,
@@ -87,6 +88,10 @@ impl Handle {
             .and_then(|links| links.borrow().clone());
         if let Some(active) = link {
             status.node = node_info::ask(&active.link).await;
+            if let Some(node) = &mut status.node {
+                node.usage = node_info::usage(&active.link).await;
+                node.clock = guest_clock::status(&active.clock);
+            }
         }
         status
     }

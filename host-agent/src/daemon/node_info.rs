@@ -2,18 +2,27 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lkc_protocol::{link::Link, message::Info};
+use lkc_protocol::{
+    link::Link,
+    message::{Info, Usage},
+    version,
+};
 use tokio::time::timeout;
 
-use crate::control::NodeStatus;
+use crate::control::{NodeStatus, UsageStatus};
 
 /// Longest time that a status waits for the node.
 const DEADLINE: Duration = Duration::from_secs(1);
 
 /// Asks the node; none when it does not answer at once.
 pub(super) async fn ask(link: &Link) -> Option<NodeStatus> {
+    ask_within(link, DEADLINE).await
+}
+
+/// The same with another patience.
+pub(super) async fn ask_within(link: &Link, deadline: Duration) -> Option<NodeStatus> {
     let asked = now_ms();
-    let (info, _) = timeout(DEADLINE, link.request(&Info {})).await.ok()?.ok()?;
+    let (info, _) = timeout(deadline, link.request(&Info {})).await.ok()?.ok()?;
     let answered = now_ms();
     Some(NodeStatus {
         hostname: info.hostname,
@@ -21,10 +30,25 @@ pub(super) async fn ask(link: &Link) -> Option<NodeStatus> {
         kernel: info.kernel,
         uptime_ms: info.uptime_ms,
         clock_skew_ms: skew_ms(asked, info.clock_unix_ms, answered),
+        clock: None,
+        usage: None,
     })
 }
 
-fn now_ms() -> u64 {
+/// Asks what of the node is in use; none when its agent does not know the question.
+pub(super) async fn usage(link: &Link) -> Option<UsageStatus> {
+    if link.peer().capability < version::CONDITION {
+        return None;
+    }
+    let (usage, _) = timeout(DEADLINE, link.request(&Usage {}))
+        .await
+        .ok()?
+        .ok()?;
+    Some(usage.into())
+}
+
+/// This host's clock, in milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }

@@ -62,6 +62,7 @@ mod tests {
             agent_version: Some("0.1.0\u{1b}[2J".to_owned()),
             encrypted: Some(false),
             banners: vec!["Authorised users only".to_owned()],
+            clock_skew_ms: Some(0),
             failure: None,
         };
         let bad = CarrierCheck {
@@ -71,6 +72,7 @@ mod tests {
             agent_version: None,
             encrypted: None,
             banners: Vec::new(),
+            clock_skew_ms: None,
             failure: Some(Failure {
                 kind: Kind::Unreachable,
                 message: "the address said nothing within 8 s".to_owned(),

@@ -5,8 +5,8 @@ use lkc_protocol::message::{Cni, K3sSummary, Rung, RungState};
 use crate::{
     config::{ClusterName, Driver, ForwardProtocol},
     control::{
-        ClusterStatus, ForwardState, ForwardStatus, LinkState, LinkStatus, MachineStatus,
-        NodeStatus, Phase, ProbeStatus, StepStatus,
+        ClusterStatus, DiskStatus, ForwardState, ForwardStatus, LinkState, LinkStatus,
+        MachineStatus, NodeStatus, Phase, ProbeStatus, StepStatus, UsageStatus,
     },
 };
 
@@ -78,6 +78,18 @@ pub(super) fn asked() -> ClusterStatus {
         kernel: "6.18.2".into(),
         uptime_ms: 3 * 86_400_000 + 4 * 3_600_000,
         clock_skew_ms: -12,
+        clock: None,
+        usage: Some(UsageStatus {
+            memory_kib: 2_030_512,
+            memory_available_kib: 1_515_040,
+            processors: 2,
+            load_percent: vec![52, 158, 5],
+            disks: vec![DiskStatus {
+                path: "/".into(),
+                size_kib: 20_511_312,
+                available_kib: 12_211_112,
+            }],
+        }),
     };
     ClusterStatus {
         node: Some(node),

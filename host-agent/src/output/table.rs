@@ -7,14 +7,16 @@ use lkc_protocol::message::{Rung, RungState};
 use super::{Paint, forwards::forward_table, reverse::reverse_table, steps};
 use crate::{
     config::ForwardSpec,
-    control::{ClusterStatus, ForwardStatus, Goal, LinkState, NodeStatus, Phase, ProbeStatus},
+    control::{
+        ClusterStatus, ForwardStatus, Goal, LinkState, NodeStatus, Phase, ProbeStatus, UsageStatus,
+    },
     sanitize,
 };
 
 /// Columns of a detail in the table; `status CLUSTER` has all of it.
 const DETAIL_WIDTH: usize = 60;
 
-/// From so many milliseconds on a clock is wrong enough to say so.
+/// A clock that is off by more milliseconds is wrong enough to say so.
 const WRONG_CLOCK_MS: u64 = 2000;
 
 /// Every cluster, one line each.
@@ -57,8 +59,11 @@ pub fn cluster_view(cluster: &ClusterStatus, paint: Paint, width: usize) -> Stri
     }
     if let Some(node) = &cluster.node {
         field("node", &node_line(node));
-        if node.clock_skew_ms.unsigned_abs() >= WRONG_CLOCK_MS {
-            field("clock", &clock(node.clock_skew_ms));
+        if let Some(text) = clock(node) {
+            field("clock", &text);
+        }
+        if let Some(usage) = &node.usage {
+            field("in use", &in_use(usage));
         }
     }
     if let Some(k3s) = &cluster.k3s {
@@ -146,8 +151,69 @@ fn node_line(node: &NodeStatus) -> String {
     parts.join(", ")
 }
 
-/// What is wrong with a clock, and what that breaks.
-fn clock(skew_ms: i64) -> String {
+/// What is or was wrong with a clock.
+fn clock(node: &NodeStatus) -> Option<String> {
+    let why_not = node.clock.as_ref().and_then(|clock| clock.why_not.as_ref());
+    if let Some(text) = wrong_clock(node.clock_skew_ms) {
+        let why_not = why_not.map(|why| format!("; not set: {}", sanitize::line(why)));
+        return Some(text + &why_not.unwrap_or_default());
+    }
+    let was = node
+        .clock
+        .as_ref()
+        .filter(|clock| clock.why_not.is_none())?;
+    let by = age(was.off_ms.unsigned_abs());
+    let direction = if was.off_ms < 0 { "behind" } else { "ahead of" };
+    Some(format!(
+        "right; it was {by} {direction} this host's, and was set"
+    ))
+}
+
+/// What is wrong with a clock, and what that breaks; none when it is right.
+#[must_use]
+pub fn wrong_clock(skew_ms: i64) -> Option<String> {
+    (skew_ms.unsigned_abs() > WRONG_CLOCK_MS).then(|| broken_by(skew_ms))
+}
+
+/// Memory, load and disks, one after the other.
+fn in_use(usage: &UsageStatus) -> String {
+    let of = |size: u64, available: u64| {
+        let used = size.saturating_sub(available);
+        format!("{} of {}", amount(used), amount(size))
+    };
+    let mut parts = vec![format!(
+        "memory {}",
+        of(usage.memory_kib, usage.memory_available_kib)
+    )];
+    let load = usage.load_percent.iter();
+    let load: Vec<String> = load
+        .map(|load| format!("{}.{:02}", load / 100, load % 100))
+        .collect();
+    if !load.is_empty() {
+        let processors = usage.processors;
+        parts.push(format!("load {} on {processors} CPUs", load.join(" ")));
+    }
+    for disk in &usage.disks {
+        let path = sanitize::line(&disk.path);
+        parts.push(format!("{path} {}", of(disk.size_kib, disk.available_kib)));
+    }
+    parts.join(", ")
+}
+
+/// An amount of KiB in its largest unit.
+fn amount(kib: u64) -> String {
+    match kib {
+        0..1024 => format!("{kib} KiB"),
+        1024..1_048_576 => format!("{} MiB", kib / 1024),
+        _ => format!(
+            "{}.{} GiB",
+            kib / 1_048_576,
+            kib % 1_048_576 * 10 / 1_048_576
+        ),
+    }
+}
+
+fn broken_by(skew_ms: i64) -> String {
     let by = age(skew_ms.unsigned_abs());
     if skew_ms < 0 {
         format!("{by} behind this host's: certificates made since then are not valid there yet")

@@ -98,6 +98,10 @@ fn registry_numbers_are_unique_and_stay_in_their_ranges() {
     34 NetworkRolledBack
     35 NetworkStatus
     36 NetworkStatusAnswer
+    37 SetTime
+    38 TimeSet
+    39 Usage
+    40 UsageAnswer
     128 Snapshot
     129 Change
     130 KubeconfigValues

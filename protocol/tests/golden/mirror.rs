@@ -113,6 +113,13 @@ mirrors! {
             means: NetworkMeans, phase: NetworkPhase, id: Option<[u8; 16]>, left_ms: u32,
             detail: String, probes: Vec<String>, confirmed: Option<ApplyNetwork>
         }
+        SetTime { clock_unix_ms: u64, bound_ms: u32 }
+        TimeSet { before_unix_ms: u64, changed: bool }
+        Usage {}
+        UsageAnswer {
+            memory_kib: u64, memory_available_kib: u64, processors: u32, load_percent: Vec<u32>,
+            disks: Vec<DiskUsage>
+        }
         Snapshot { sequence: u64, rungs: Vec<RungStatus>, k3s: K3sSummary }
         Change { sequence: u64, rungs: Vec<RungStatus>, k3s: Option<K3sSummary> }
         KubeconfigValues {
@@ -133,6 +140,7 @@ mirrors! {
             mtu: Option<u32>
         }
         TerminalSize { columns: u16, rows: u16 }
+        DiskUsage { path: String, size_kib: u64, available_kib: u64 }
         RouteConfig { to: String, via: Option<String>, metric: Option<u32> }
         RungStatus { rung: Rung, state: RungState, detail: String, tail: Vec<String> }
         K3sSummary { version: String, simulated: bool, restarts: u32 }

@@ -9,6 +9,7 @@ use lkc_protocol::message::{
     TerminalSize, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
 };
 
+mod condition;
 mod trial;
 
 /// Takes every sample: a name, what it is, the value. One function over all types, so that each
@@ -31,6 +32,7 @@ pub(crate) fn each(to: &mut impl Take) {
     reverse(to);
     enrolment(to);
     exec(to);
+    condition::each(to);
 }
 
 fn info(to: &mut impl Take) {

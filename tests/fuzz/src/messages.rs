@@ -7,14 +7,14 @@ use lkc_protocol::{
     codec::{self, DecodeError, ENVELOPE_LENGTH, Envelope, MAX_BODY, RawMessage},
     message::{
         AnyRequest, ApplyNetwork, Arrive, Arrived, Body, Change, Cni, ConfigureK3s, ConfirmNetwork,
-        Dial, DialNetwork, Dialled, Enrol, Enrolled, Exec, Executing, HandOver, HandedOver, Info,
-        InfoAnswer, InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole, K3sSummary, Kubeconfig,
-        KubeconfigAnswer, KubeconfigValues, Listen, Listening, LogLine, LogSource, Logs,
-        LogsAnswer, NetworkApplied, NetworkConfirmed, NetworkMeans, NetworkPhase,
+        Dial, DialNetwork, Dialled, DiskUsage, Enrol, Enrolled, Exec, Executing, HandOver,
+        HandedOver, Info, InfoAnswer, InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole,
+        K3sSummary, Kubeconfig, KubeconfigAnswer, KubeconfigValues, Listen, Listening, LogLine,
+        LogSource, Logs, LogsAnswer, NetworkApplied, NetworkConfirmed, NetworkMeans, NetworkPhase,
         NetworkRolledBack, NetworkStatus, NetworkStatusAnswer, NetworkTried, ObjectStatus,
-        REGISTRY, RollBackNetwork, RouteConfig, Rung, RungState, RungStatus, Shutdown,
-        ShutdownAnswer, Snapshot, TerminalSize, TryNetwork, Watch, WatchAnswer, WatchObject,
-        WatchObjectAnswer,
+        REGISTRY, RollBackNetwork, RouteConfig, Rung, RungState, RungStatus, SetTime, Shutdown,
+        ShutdownAnswer, Snapshot, TerminalSize, TimeSet, TryNetwork, Usage, UsageAnswer, Watch,
+        WatchAnswer, WatchObject, WatchObjectAnswer,
     },
 };
 
@@ -186,6 +186,7 @@ structs! {
     K3sSummary { version, simulated, restarts }
     RouteConfig { to, via, metric }
     TerminalSize { columns, rows }
+    DiskUsage { path, size_kib, available_kib }
     RungStatus { rung, state, detail, tail }
 }
 
@@ -229,6 +230,10 @@ messages! {
     NetworkRolledBack {}
     NetworkStatus {}
     NetworkStatusAnswer { means, phase, id, left_ms, detail, probes, confirmed }
+    SetTime { clock_unix_ms, bound_ms }
+    TimeSet { before_unix_ms, changed }
+    Usage {}
+    UsageAnswer { memory_kib, memory_available_kib, processors, load_percent, disks }
     Snapshot { sequence, rungs, k3s }
     Change { sequence, rungs, k3s }
     KubeconfigValues {

@@ -21,7 +21,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::guest_link::{ActiveLink, LinkSlot},
+    super::{
+        guest_clock::GuestClock,
+        guest_link::{ActiveLink, LinkSlot},
+    },
     counters::{ForwardCounters, Layer},
 };
 use crate::config::ForwardSpec;
@@ -182,7 +185,8 @@ impl Connection {
         }
     }
 
-    /// The link that stands; without one the connection is parked until there is. A client that
+    /// The link that stands, to a guest whose clock has been looked at; without one the connection is
+    /// parked until there is. A client that
     /// resets its connection meanwhile is gone; one that closes it cannot be told from one that has
     /// only finished sending, and keeps its place.
     async fn link_before(
@@ -190,20 +194,12 @@ impl Connection {
         deadline: Instant,
         gone: impl Future<Output = ()>,
     ) -> Result<ActiveLink, Refused> {
-        let stands = |slot: &Option<ActiveLink>| {
-            let active = slot.as_ref()?;
-            (!active.link.is_closed()).then(|| active.clone())
-        };
-        if let Some(link) = stands(&self.links.borrow()) {
+        let standing = stands(&self.links.borrow());
+        if let Some(link) = standing.filter(|active| active.clock.borrow().is_settled()) {
             return Ok(link);
         }
         let _parked = ForwardCounters::hold(&self.counters.parked);
-        let mut links = self.links.clone();
-        let arrival = async {
-            let slot = links.wait_for(|slot| stands(slot).is_some()).await;
-            slot.ok().and_then(|slot| stands(&slot))
-        };
-        let waiting = timeout_at(deadline, arrival);
+        let waiting = timeout_at(deadline, arrival(self.links.clone()));
         let waited = tokio::select! {
             biased;
             waited = self.token.run_until_cancelled(waiting) => waited,
@@ -219,6 +215,29 @@ impl Connection {
         };
         Err(Refused::without_answer(Layer::Carrier, why))
     }
+}
+
+/// The next link over which something may be forwarded; none when there will be none.
+async fn arrival(mut links: LinkSlot) -> Option<ActiveLink> {
+    loop {
+        let active = stands(&*links.wait_for(|slot| stands(slot).is_some()).await.ok()?)?;
+        let mut clock = active.clock.clone();
+        let settled = async {
+            if clock.wait_for(GuestClock::is_settled).await.is_err() {
+                // Nobody looks at it any more: the link goes.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = settled => return Some(active),
+            changed = links.changed() => changed.ok()?,
+        }
+    }
+}
+
+fn stands(slot: &Option<ActiveLink>) -> Option<ActiveLink> {
+    let active = slot.as_ref()?;
+    (!active.link.is_closed()).then(|| active.clone())
 }
 
 /// Moves the bytes of one connection to its end, and counts how it ended.

@@ -22,7 +22,13 @@ use tokio::{
     time::timeout,
 };
 
-use super::{super::guest_link::ActiveLink, *};
+use super::{
+    super::{
+        guest_clock::{self, ClockSlot, GuestClock},
+        guest_link::ActiveLink,
+    },
+    *,
+};
 use crate::{
     config::ForwardProtocol,
     control::{ForwardState, ForwardStatus},
@@ -55,6 +61,8 @@ pub(in super::super) struct Bench {
     pub(in super::super) forwarder: Forwarder,
     address: SocketAddr,
     slot: watch::Sender<Option<ActiveLink>>,
+    /// How the clocks of guests stand.
+    clock: ClockSlot,
     tasks: TaskTracker,
     ends: JoinSet<()>,
     links: u64,
@@ -117,6 +125,7 @@ impl Bench {
             forwarder,
             address,
             slot,
+            clock: guest_clock::tests::right(),
             tasks,
             ends: JoinSet::new(),
             links: 0,
@@ -143,6 +152,7 @@ impl Bench {
             number,
             link: link.clone(),
             route: crate::carrier::Carrier::Unix("/".into()).into(),
+            clock: self.clock.clone(),
             handover: None,
             arrivals: crate::daemon::reverse::Arrivals::new(Default::default(), Arc::default()),
         };
@@ -174,6 +184,16 @@ impl Bench {
         };
         self.forwarder.counters().show(&mut status);
         status
+    }
+
+    /// Returns when a connection waits.
+    async fn until_parked(&self) {
+        let parked = async {
+            while self.status().parked == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LIMIT, parked).await.expect("it was not parked");
     }
 
     /// Closes everything; fails when a task is left.
@@ -321,15 +341,35 @@ async fn a_connection_waits_for_the_link_and_then_passes() {
     let mut tcp = bench.connect().await;
     tcp.write_all(b"early").await.unwrap();
     tcp.shutdown().await.unwrap();
-    let parked = async {
-        while bench.status().parked == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(LIMIT, parked).await.expect("it was not parked");
+    bench.until_parked().await;
     bench.link(Guest::Echoes).await;
     assert_eq!(read_to_end(&mut tcp).await.unwrap(), b"early");
     assert_eq!((bench.status().parked, bench.status().failed), (0, 0));
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn nothing_is_forwarded_to_a_guest_whose_clock_is_not_looked_at_yet() {
+    let mut bench = Bench::new();
+    let (told, clock) = watch::channel(GuestClock::Unsettled);
+    bench.clock = clock;
+    bench.link(Guest::Echoes).await;
+    let mut tcp = bench.connect().await;
+    tcp.write_all(b"early").await.unwrap();
+    tcp.shutdown().await.unwrap();
+    bench.until_parked().await;
+    told.send_replace(GuestClock::Settled(None));
+    assert_eq!(read_to_end(&mut tcp).await.unwrap(), b"early");
+
+    // The same link, once its host has slept; another comes meanwhile.
+    told.send_replace(GuestClock::Unsettled);
+    let mut tcp = bench.connect().await;
+    tcp.write_all(b"again").await.unwrap();
+    tcp.shutdown().await.unwrap();
+    bench.until_parked().await;
+    bench.clock = guest_clock::tests::right();
+    bench.link(Guest::Echoes).await;
+    assert_eq!(read_to_end(&mut tcp).await.unwrap(), b"again");
     bench.close().await;
 }
 

@@ -69,6 +69,7 @@ impl Bench {
                 number: 1,
                 link,
                 route: crate::carrier::Carrier::Unix("/".into()).into(),
+                clock: crate::daemon::guest_clock::tests::right(),
                 handover: None,
                 arrivals,
             },

@@ -1,5 +1,5 @@
 use super::*;
-use crate::output::sample;
+use crate::{control::ClockStatus, output::sample};
 
 #[test]
 fn every_cluster_is_a_line() {
@@ -28,6 +28,7 @@ fn one_cluster_in_full() {
       link        up, unix:/run/user/1000/lkc/k3s-dev/agent.sock
       agent       lkc-guest 0.1.0
       node        k3s-dev, NixOS 26.05 (Yarara), Linux 6.18.2, up 3 d 4 h
+      in use      memory 503 MiB of 1.9 GiB, load 0.52 1.58 0.05 on 2 CPUs, / 7.9 GiB of 19.5 GiB
       k3s         v1.33.1+k3s1, simulated: no container runs
       kubeconfig  /home/u/.local/state/lkc/clusters/k3s-dev/kubeconfig
       api         this cluster answers on this host (3 ms)
@@ -111,20 +112,40 @@ fn a_cluster_that_is_down() {
 
 #[test]
 fn a_clock_that_is_wrong_is_said() {
-    let line = |skew: i64| {
+    let shown = |skew: i64, clock: Option<ClockStatus>| {
         let mut cluster = sample::asked();
         if let Some(node) = &mut cluster.node {
-            node.clock_skew_ms = skew;
+            (node.clock_skew_ms, node.clock) = (skew, clock);
         }
         let view = cluster_view(&cluster, Paint::PLAIN, 100);
         let line = view.lines().find(|line| line.starts_with("  clock"));
         line.unwrap_or("nothing").to_owned()
     };
-    let lines = [-8 * 3_600_000, 2_300, -1_999, i64::MIN].map(line);
-    insta::assert_snapshot!(lines.join("\n"), @"
+    let was = |off_ms, why_not: Option<&str>| {
+        Some(ClockStatus {
+            off_ms,
+            why_not: why_not.map(str::to_owned),
+        })
+    };
+    let kept = Some("the guest keeps its own\u{7} clock");
+    let lines = [
+        shown(-8 * 3_600_000, None),
+        shown(2_300, None),
+        shown(-2_000, None),
+        shown(i64::MIN, None),
+        shown(-3_600_100, was(-3_600_000, kept)),
+        shown(0, was(-3_600_000, kept)),
+        shown(3, was(-8 * 3_600_000, None)),
+        shown(-60_000, was(-8 * 3_600_000, None)),
+    ];
+    insta::assert_snapshot!(lines.join("\n"), @r"
       clock       8 h 0 min behind this host's: certificates made since then are not valid there yet
       clock       2.3 s ahead of this host's: what it signs is not valid here yet
     nothing
       clock       106751991167 d 7 h behind this host's: certificates made since then are not valid there yet
+      clock       1 h 0 min behind this host's: certificates made since then are not valid there yet; not set: the guest keeps its own\u{7} clock
+    nothing
+      clock       right; it was 8 h 0 min behind this host's, and was set
+      clock       1 min 0 s behind this host's: certificates made since then are not valid there yet
     ");
 }
