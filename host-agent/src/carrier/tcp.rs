@@ -1,5 +1,7 @@
 //! TCP, to whichever address of a name answers first.
 
+mod prompt;
+
 use std::{io, net::SocketAddr, time::Duration};
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -9,6 +11,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use self::prompt::Prompt;
 use super::{ConnectFailure, ConnectedCarrier};
 
 /// How long an address may keep the next one waiting.
@@ -38,7 +41,7 @@ pub(super) async fn connect(host: &str, port: u16) -> Result<ConnectedCarrier, C
         .await
         .map_err(silent)??;
     prepare(&stream).map_err(ConnectFailure::System)?;
-    Ok(ConnectedCarrier::remote(stream))
+    Ok(ConnectedCarrier::remote(Prompt::new(stream)))
 }
 
 async fn resolve_and_connect(host: &str, port: u16) -> Result<TcpStream, ConnectFailure> {
