@@ -152,6 +152,17 @@ impl Lab {
         self.console().matches("lkc-guest runs").count()
     }
 
+    /// What a shell's lines write in the guest.
+    pub(crate) fn said(&self, lines: &str) -> String {
+        self.env
+            .lkc(["exec", "--no-tty", "--", "sh", "-ec", lines])
+            .within(BOOT)
+            .run()
+            .succeeds()
+            .stdout
+            .clone()
+    }
+
     /// The guest's console.
     pub(crate) fn console(&self) -> String {
         let path = self.env.cluster_dir(CLUSTER).join("machine/console.log");

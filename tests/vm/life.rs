@@ -4,7 +4,7 @@ use lkc_tests::{eventually, find_program};
 use nix::sys::signal::Signal;
 
 use crate::{
-    faults,
+    faults, inside,
     lab::{BOOT, CLUSTER, Carrier, Lab, report},
     reboot, resets, throughput, traffic,
 };
@@ -29,6 +29,7 @@ fn a_machine_lives_carries_everything_and_leaves_nothing() {
     faults::power_off_in_a_transfer(&lab);
     resets::in_a_row(&lab);
     reboot::keeps_what_it_was_given(&lab);
+    inside::dials_by_vsock(&lab);
 
     lab.env.run(&["delete", "--yes"]).succeeds();
     lab.env.run(&["daemon", "stop"]).succeeds();

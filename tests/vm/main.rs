@@ -9,6 +9,7 @@
 )]
 
 mod faults;
+mod inside;
 mod lab;
 mod life;
 mod monitor;

@@ -15,12 +15,9 @@ pub(crate) fn keeps_what_it_was_given(lab: &Lab) {
     let (links, before) = (lab.connects(), Given::of(lab));
     assert!(before.addresses.contains("192.100.0.10/24"), "{before:?}");
     assert!(before.keys.contains("/lkc.identity"), "{before:?}");
-    let by_smbios = said(
-        lab,
-        "grep -ao 'lkc[.][a-z_]*' /sys/firmware/dmi/entries/11-*/raw",
-    );
+    let by_smbios = lab.said("grep -ao 'lkc[.][a-z_]*' /sys/firmware/dmi/entries/11-*/raw");
     assert!(by_smbios.contains("lkc.identity"), "{by_smbios}");
-    let boot = said(lab, BOOT_ID);
+    let boot = lab.said(BOOT_ID);
 
     let since = std::time::Instant::now();
     // Whether it hears its own end is nobody's concern.
@@ -39,11 +36,11 @@ pub(crate) fn keeps_what_it_was_given(lab: &Lab) {
         .within(BOOT)
         .run()
         .succeeds();
-    assert_ne!(said(lab, BOOT_ID), boot, "it was not started anew");
+    assert_ne!(lab.said(BOOT_ID), boot, "it was not started anew");
     assert_eq!(Given::of(lab), before);
     assert_eq!(lab.env.machine(CLUSTER), machine, "the same machine");
     let restored = "the confirmed network configuration is restored";
-    let log = said(lab, "journalctl -b --no-pager -u lkc-guest-network.service");
+    let log = lab.said("journalctl -b --no-pager -u lkc-guest-network.service");
     assert!(log.contains(restored), "{log}");
 }
 
@@ -63,24 +60,11 @@ struct Given {
 impl Given {
     fn of(lab: &Lab) -> Self {
         Self {
-            addresses: said(
-                lab,
-                "ip -oneline -4 address show scope global | sed 's/ valid_lft.*//'",
-            ),
-            routes: said(lab, "ip -4 route show"),
-            files: said(lab, "cat /run/systemd/network/00-lkc-*"),
-            keys: said(lab, "sha256sum /run/credentials/lkc-guest.service/lkc.*"),
+            addresses: lab
+                .said("ip -oneline -4 address show scope global | sed 's/ valid_lft.*//'"),
+            routes: lab.said("ip -4 route show"),
+            files: lab.said("cat /run/systemd/network/00-lkc-*"),
+            keys: lab.said("sha256sum /run/credentials/lkc-guest.service/lkc.*"),
         }
     }
-}
-
-/// What a shell's line writes in the guest.
-fn said(lab: &Lab, line: &str) -> String {
-    lab.env
-        .lkc(["exec", "--no-tty", "--", "sh", "-ec", line])
-        .within(BOOT)
-        .run()
-        .succeeds()
-        .stdout
-        .clone()
 }
