@@ -31,7 +31,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock,
     dial::{self, Block, Policy},
-    exec, logs,
+    exec,
+    follow_log::{self, agent_log},
     network::{
         self,
         change::{BootTime, ChangeId, Request as NetworkRequest},
@@ -182,7 +183,10 @@ async fn handle(request: IncomingRequest, guest: Guest, listeners: Listeners) {
         }
         AnyRequest::Dial(target) => connect(request, &target, &guest).await,
         AnyRequest::HandOver(wanted) => hand_over(request, &wanted.target, &guest).await,
-        AnyRequest::Logs(wanted) => follow_logs(request, &wanted, &guest).await,
+        AnyRequest::Logs(wanted) => tell_log(request, &wanted, &guest).await,
+        AnyRequest::FollowLog(wanted) => {
+            follow_log::serve(request, wanted, &guest.observer, guest.agent_log.as_deref()).await;
+        }
         AnyRequest::WatchObject(wanted) => watch_object(request, wanted, &guest).await,
         AnyRequest::Exec(wanted) => run_program(request, &wanted, &guest).await,
         AnyRequest::Listen(wanted) => listeners.serve(request, &wanted).await,
@@ -461,17 +465,11 @@ async fn node_addresses(target: &Dial) -> Vec<IpAddr> {
     network::own_addresses().await
 }
 
-async fn follow_logs(request: IncomingRequest, wanted: &Logs, guest: &Guest) {
+async fn tell_log(request: IncomingRequest, wanted: &Logs, guest: &Guest) {
     let tail = usize::try_from(wanted.tail).unwrap_or(usize::MAX);
     let mut lines = match wanted.source {
         LogSource::K3s => guest.observer.k3s_log(tail, wanted.follow),
-        LogSource::Agent => match &guest.agent_log {
-            Some(path) => logs::lines(path.clone(), tail, wanted.follow).boxed(),
-            None => {
-                let text = "the agent logs to the journal: journalctl -u lkc-guest";
-                return request.refuse(&Refusal::new(RefusalCode::Failed, text));
-            }
-        },
+        LogSource::Agent => agent_log(guest.agent_log.as_deref(), tail, wanted.follow),
     };
     let mut stream = request.accept::<Logs>(&LogsAnswer {});
     while let Some(line) = lines.next().await {

@@ -12,6 +12,7 @@ pub mod config;
 pub mod dial;
 pub mod enrolment;
 pub mod exec;
+mod follow_log;
 pub mod host_link;
 pub mod k3s;
 pub mod listen;

@@ -10,7 +10,6 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub use follow::lines;
-pub(crate) use split::Splitter;
 pub use tail::tail;
 
 /// Bytes of a line that are kept, the wire's bound.
@@ -43,7 +42,7 @@ fn rotated_path(path: &Path) -> PathBuf {
 }
 
 /// A line without its end, cut to [`MAX_LINE_BYTES`] at a character's boundary.
-fn line_text(bytes: &[u8]) -> String {
+pub(crate) fn line_text(bytes: &[u8]) -> String {
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
     let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_LINE_BYTES)]).into_owned();
     if text.len() > MAX_LINE_BYTES {

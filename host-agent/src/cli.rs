@@ -447,7 +447,7 @@ pub struct Logs {
     /// Number of past lines to show
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
     pub lines: u32,
-    /// Go on showing new lines until Ctrl-C
+    /// Go on showing new lines until Ctrl-C; a journal's over reconnects, each line once
     #[arg(short, long)]
     pub follow: bool,
 }

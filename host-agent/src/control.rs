@@ -183,6 +183,11 @@ pub enum Reply {
         /// Its text, as the guest sent it: sanitise before printing.
         text: String,
     },
+    /// What whoever reads the lines of a log has to know, in one line.
+    Note {
+        /// For people.
+        text: String,
+    },
     /// The last line: from here on the connection is a program's.
     Joined,
     /// Keys of SSH that are under a passphrase.

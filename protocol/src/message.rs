@@ -17,8 +17,8 @@ mod wire_enum;
 
 pub use condition::{DiskUsage, SetTime, TimeSet, Usage, UsageAnswer};
 pub use control::{
-    Dial, DialNetwork, Dialled, HandOver, HandedOver, Info, InfoAnswer, InterfaceInfo, LogLine,
-    LogSource, Logs, LogsAnswer, Shutdown, ShutdownAnswer,
+    Dial, DialNetwork, Dialled, FollowLog, FollowingLog, HandOver, HandedOver, Info, InfoAnswer,
+    InterfaceInfo, LogEntry, LogLine, LogSource, Logs, LogsAnswer, Shutdown, ShutdownAnswer,
 };
 pub use enrolment::{Enrol, Enrolled};
 pub use exec::{Exec, Executing, TerminalSize};
@@ -125,6 +125,7 @@ registry! {
         35 NetworkStatus -> 36 NetworkStatusAnswer;
         37 SetTime      -> 38 TimeSet;
         39 Usage        -> 40 UsageAnswer;
+        41 FollowLog    -> 42 FollowingLog;
     }
     stream_messages {
         128 Snapshot;
@@ -132,5 +133,6 @@ registry! {
         130 KubeconfigValues;
         131 LogLine;
         132 ObjectStatus;
+        133 LogEntry;
     }
 }

@@ -2,7 +2,7 @@
 //! a golden vector and a line in the changelog; nothing is ever removed from the list.
 
 /// Capability version of this build: one integer, raised by every change of behaviour on the wire.
-pub const CAPABILITY: u32 = CONDITION;
+pub const CAPABILITY: u32 = LOG_PLACE;
 
 /// Oldest capability version that this build still works with.
 pub const OLDEST_CAPABILITY: u32 = FIRST;
@@ -24,6 +24,9 @@ pub const NETWORK_TRIAL: u32 = 5;
 
 /// 2026-11-22: the guest's clock can be set, and its memory, disks and load be asked for.
 pub const CONDITION: u32 = 6;
+
+/// 2026-11-22: a log is followed on from the last line that was seen.
+pub const LOG_PLACE: u32 = 7;
 
 /// Newest version of the preface-to-hello sequence that this build speaks.
 pub const HANDSHAKE: u16 = 1;

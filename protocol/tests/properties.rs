@@ -13,14 +13,14 @@ use lkc_protocol::{
     identity::Identity,
     message::{
         AnyRequest, ApplyNetwork, Arrive, Arrived, Change, Cni, ConfigureK3s, ConfirmNetwork, Dial,
-        DialNetwork, Dialled, DiskUsage, Enrol, Enrolled, Exec, Executing, HandOver, HandedOver,
-        Info, InfoAnswer, InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole, K3sSummary,
-        Kubeconfig, KubeconfigAnswer, KubeconfigValues, Listen, Listening, LogLine, LogSource,
-        Logs, LogsAnswer, NetworkApplied, NetworkConfirmed, NetworkMeans, NetworkPhase,
-        NetworkRolledBack, NetworkStatus, NetworkStatusAnswer, NetworkTried, ObjectStatus,
-        REGISTRY, RollBackNetwork, RouteConfig, Rung, RungState, RungStatus, SetTime, Shutdown,
-        ShutdownAnswer, Snapshot, TerminalSize, TimeSet, TryNetwork, Usage, UsageAnswer, Watch,
-        WatchAnswer, WatchObject, WatchObjectAnswer,
+        DialNetwork, Dialled, DiskUsage, Enrol, Enrolled, Exec, Executing, FollowLog, FollowingLog,
+        HandOver, HandedOver, Info, InfoAnswer, InterfaceConfig, InterfaceInfo, K3sConfigured,
+        K3sRole, K3sSummary, Kubeconfig, KubeconfigAnswer, KubeconfigValues, Listen, Listening,
+        LogEntry, LogLine, LogSource, Logs, LogsAnswer, NetworkApplied, NetworkConfirmed,
+        NetworkMeans, NetworkPhase, NetworkRolledBack, NetworkStatus, NetworkStatusAnswer,
+        NetworkTried, ObjectStatus, REGISTRY, RollBackNetwork, RouteConfig, Rung, RungState,
+        RungStatus, SetTime, Shutdown, ShutdownAnswer, Snapshot, TerminalSize, TimeSet, TryNetwork,
+        Usage, UsageAnswer, Watch, WatchAnswer, WatchObject, WatchObjectAnswer,
     },
     preface::{self, PrefaceFinder},
     session::{Event, Limits, Session, Transmit},
@@ -114,6 +114,8 @@ macro_rules! for_every_message {
             TimeSet { before_unix_ms, changed }
             Usage {}
             UsageAnswer { memory_kib, memory_available_kib, processors, load_percent, disks }
+            FollowLog { source, tail, after }
+            FollowingLog { after, complete }
             Snapshot { sequence, rungs, k3s }
             Change { sequence, rungs, k3s }
             KubeconfigValues {
@@ -122,6 +124,7 @@ macro_rules! for_every_message {
             }
             LogLine { text }
             ObjectStatus { satisfied, detail }
+            LogEntry { place, text }
         }
     };
 }

@@ -14,6 +14,7 @@ mod cluster;
 mod first_boot;
 mod host;
 mod k3s;
+mod logs;
 mod machine;
 mod network;
 mod privileges;

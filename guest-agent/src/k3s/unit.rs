@@ -16,6 +16,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+pub(crate) use journal::{Begin, Cursor};
 pub(super) use supervisor::supervise;
 pub use systemd::SystemdError;
 
@@ -30,6 +31,14 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// The one that systemd runs the agent as.
+    pub(crate) fn of_the_agent() -> Self {
+        Self {
+            name: "lkc-guest.service".to_owned(),
+            tools_dir: None,
+        }
+    }
+
     /// With `journalctl` from a directory instead of `PATH`.
     #[must_use]
     pub fn with_tools(mut self, directory: impl Into<PathBuf>) -> Self {

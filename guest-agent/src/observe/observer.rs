@@ -1,5 +1,6 @@
 //! The observer: every task that observes k3s, and the ladder that they feed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,7 +21,7 @@ use super::kubeconfig::{KubeconfigState, follow_kubeconfig};
 use super::object::{WatchObjectError, watch_object};
 use super::process_run::{ProcessRun, started_at};
 use crate::k3s::dropin::{self, Dropin, DropinError};
-use crate::k3s::{K3s, K3sError, K3sPaths, Runner};
+use crate::k3s::{K3s, K3sError, K3sPaths, Runner, unit::Unit};
 use crate::logs;
 use crate::readiness::{ApiState, K3sState, Ladder, LadderConfig, Observation, difference};
 use crate::steward::Told;
@@ -228,14 +229,23 @@ impl Observer {
         tail: usize,
         follow: bool,
     ) -> BoxStream<'static, std::io::Result<LogLine>> {
-        match &*self.runner {
-            Runner::Unit(unit) | Runner::Steward { unit, .. } => {
-                unit.clone().log(tail, follow).boxed()
-            }
-            Runner::Own { .. } | Runner::Nobody { .. } => {
-                logs::lines(self.paths.log_path.clone(), tail, follow).boxed()
-            }
+        match self.k3s_unit() {
+            Some(unit) => unit.clone().log(tail, follow).boxed(),
+            None => logs::lines(self.k3s_log_path(), tail, follow).boxed(),
         }
+    }
+
+    /// The unit in whose journal k3s' log is, if it is in one.
+    pub(crate) fn k3s_unit(&self) -> Option<&Unit> {
+        match &*self.runner {
+            Runner::Unit(unit) | Runner::Steward { unit, .. } => Some(unit),
+            Runner::Own { .. } | Runner::Nobody { .. } => None,
+        }
+    }
+
+    /// The file with k3s' log where that is in no journal.
+    pub(crate) fn k3s_log_path(&self) -> PathBuf {
+        self.paths.log_path.clone()
     }
 
     /// Whether k3s is the agent's own process, which ends with the agent when that is asked to end.

@@ -42,6 +42,7 @@ pub(super) async fn run(context: &Context<'_>, args: &Logs) -> Result<End, Comma
     loop {
         match conversation.next().await? {
             Reply::Log { text } => context.output.log_line(&sanitize::line(&text))?,
+            Reply::Note { text } => context.output.talk(&sanitize::line(&text)),
             Reply::Done(_) => return Ok(End::Done),
             _ => {}
         }

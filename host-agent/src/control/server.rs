@@ -7,6 +7,7 @@ mod conversation;
 mod exec;
 mod follow;
 mod judge;
+mod logs;
 mod objects;
 #[cfg(test)]
 mod tests;

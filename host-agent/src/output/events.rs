@@ -51,6 +51,7 @@ impl<'a> Event<'a> {
                 detail,
             }),
             Reply::Log { .. }
+            | Reply::Note { .. }
             | Reply::Checked(_)
             | Reply::Snapshots { .. }
             | Reply::Joined

@@ -105,6 +105,7 @@ impl<'a> Progress<'a> {
                 }
             }
             Reply::Log { .. }
+            | Reply::Note { .. }
             | Reply::Checked(_)
             | Reply::Snapshots { .. }
             | Reply::Joined

@@ -117,6 +117,36 @@ pub struct LogLine {
     pub text: String,
 }
 
+/// Asks for a log's entries, those to come included; the stream carries [`LogEntry`]s.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct FollowLog {
+    /// Whose.
+    pub source: LogSource,
+    /// Entries of the past to begin with, where no place is given.
+    pub tail: u32,
+    /// The place of the last entry that was seen: what follows it is wanted.
+    pub after: Option<String>,
+}
+
+/// Entries follow.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct FollowingLog {
+    /// The place of the entry before the first one, where that is known; empty for a log that has no
+    /// places.
+    pub after: Option<String>,
+    /// Whether that is the entry that was asked for: nothing between is missing.
+    pub complete: bool,
+}
+
+/// An entry of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LogEntry {
+    /// Where it is, for [`FollowLog::after`]; empty in a log that has no places.
+    pub place: String,
+    /// Text without its line end, at most 8 KiB; longer ones are cut. Of several lines seldom.
+    pub text: String,
+}
+
 /// Asks the guest to stop k3s and then itself; the machine ends when the agent was its first process.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Shutdown {

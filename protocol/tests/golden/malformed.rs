@@ -92,7 +92,7 @@ fn each_is_refused_with_its_sentence() {
     hello-text-past-the-end: malformed hello: it is cut short
     hello-same-role: both ends claim to be the host
     hello-too-old: the other end is 0.1.0 (capability 0), this one needs capability 1 or later: upgrade the other end
-    hello-too-new: the other end is 0.1.0 and needs capability 900 or later, this one has 6: upgrade this end
+    hello-too-new: the other end is 0.1.0 and needs capability 900 or later, this one has 7: upgrade this end
     "#);
 }
 

@@ -102,11 +102,14 @@ fn registry_numbers_are_unique_and_stay_in_their_ranges() {
     38 TimeSet
     39 Usage
     40 UsageAnswer
+    41 FollowLog
+    42 FollowingLog
     128 Snapshot
     129 Change
     130 KubeconfigValues
     131 LogLine
     132 ObjectStatus
+    133 LogEntry
     "#);
 }
 

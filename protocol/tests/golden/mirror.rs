@@ -120,6 +120,8 @@ mirrors! {
             memory_kib: u64, memory_available_kib: u64, processors: u32, load_percent: Vec<u32>,
             disks: Vec<DiskUsage>
         }
+        FollowLog { source: LogSource, tail: u32, after: Option<String> }
+        FollowingLog { after: Option<String>, complete: bool }
         Snapshot { sequence: u64, rungs: Vec<RungStatus>, k3s: K3sSummary }
         Change { sequence: u64, rungs: Vec<RungStatus>, k3s: Option<K3sSummary> }
         KubeconfigValues {
@@ -129,6 +131,7 @@ mirrors! {
         }
         LogLine { text: String }
         ObjectStatus { satisfied: bool, detail: String }
+        LogEntry { place: String, text: String }
     }
     parts {
         InterfaceInfo { name: String, mac: String, up: bool, mtu: u32, addresses: Vec<String> }

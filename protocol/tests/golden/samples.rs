@@ -10,6 +10,7 @@ use lkc_protocol::message::{
 };
 
 mod condition;
+mod log;
 mod trial;
 
 /// Takes every sample: a name, what it is, the value. One function over all types, so that each
@@ -33,6 +34,7 @@ pub(crate) fn each(to: &mut impl Take) {
     enrolment(to);
     exec(to);
     condition::each(to);
+    log::each(to);
 }
 
 fn info(to: &mut impl Take) {

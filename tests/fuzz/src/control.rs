@@ -57,6 +57,7 @@ pub fn check_reply(input: &[u8]) {
         }
         Reply::Goal { .. }
         | Reply::Log { .. }
+        | Reply::Note { .. }
         | Reply::Joined
         | Reply::LockedKeys { .. }
         | Reply::Daemon(_)

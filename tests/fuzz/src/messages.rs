@@ -7,14 +7,15 @@ use lkc_protocol::{
     codec::{self, DecodeError, ENVELOPE_LENGTH, Envelope, MAX_BODY, RawMessage},
     message::{
         AnyRequest, ApplyNetwork, Arrive, Arrived, Body, Change, Cni, ConfigureK3s, ConfirmNetwork,
-        Dial, DialNetwork, Dialled, DiskUsage, Enrol, Enrolled, Exec, Executing, HandOver,
-        HandedOver, Info, InfoAnswer, InterfaceConfig, InterfaceInfo, K3sConfigured, K3sRole,
-        K3sSummary, Kubeconfig, KubeconfigAnswer, KubeconfigValues, Listen, Listening, LogLine,
-        LogSource, Logs, LogsAnswer, NetworkApplied, NetworkConfirmed, NetworkMeans, NetworkPhase,
-        NetworkRolledBack, NetworkStatus, NetworkStatusAnswer, NetworkTried, ObjectStatus,
-        REGISTRY, RollBackNetwork, RouteConfig, Rung, RungState, RungStatus, SetTime, Shutdown,
-        ShutdownAnswer, Snapshot, TerminalSize, TimeSet, TryNetwork, Usage, UsageAnswer, Watch,
-        WatchAnswer, WatchObject, WatchObjectAnswer,
+        Dial, DialNetwork, Dialled, DiskUsage, Enrol, Enrolled, Exec, Executing, FollowLog,
+        FollowingLog, HandOver, HandedOver, Info, InfoAnswer, InterfaceConfig, InterfaceInfo,
+        K3sConfigured, K3sRole, K3sSummary, Kubeconfig, KubeconfigAnswer, KubeconfigValues, Listen,
+        Listening, LogEntry, LogLine, LogSource, Logs, LogsAnswer, NetworkApplied,
+        NetworkConfirmed, NetworkMeans, NetworkPhase, NetworkRolledBack, NetworkStatus,
+        NetworkStatusAnswer, NetworkTried, ObjectStatus, REGISTRY, RollBackNetwork, RouteConfig,
+        Rung, RungState, RungStatus, SetTime, Shutdown, ShutdownAnswer, Snapshot, TerminalSize,
+        TimeSet, TryNetwork, Usage, UsageAnswer, Watch, WatchAnswer, WatchObject,
+        WatchObjectAnswer,
     },
 };
 
@@ -234,6 +235,8 @@ messages! {
     TimeSet { before_unix_ms, changed }
     Usage {}
     UsageAnswer { memory_kib, memory_available_kib, processors, load_percent, disks }
+    FollowLog { source, tail, after }
+    FollowingLog { after, complete }
     Snapshot { sequence, rungs, k3s }
     Change { sequence, rungs, k3s }
     KubeconfigValues {
@@ -241,4 +244,5 @@ messages! {
     }
     LogLine { text }
     ObjectStatus { satisfied, detail }
+    LogEntry { place, text }
 }

@@ -68,7 +68,11 @@ impl Unit {
         ]
     }
 
-    async fn run(&self, tool: &'static str, arguments: &[&str]) -> Result<String, ToolError> {
+    pub(super) async fn run(
+        &self,
+        tool: &'static str,
+        arguments: &[&str],
+    ) -> Result<String, ToolError> {
         let run = |source| ToolError::Run { tool, source };
         let mut child = self.command(tool, arguments).spawn().map_err(run)?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

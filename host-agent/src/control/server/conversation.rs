@@ -2,7 +2,6 @@
 
 use std::{io, time::Duration};
 
-use lkc_protocol::message::{LogLine, LogSource, Logs};
 use thiserror::Error;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -14,15 +13,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{exec, follow};
+use super::{exec, follow, logs};
 use crate::{
     carrier::ssh::keyring,
-    config::ClusterName,
     control::{Call, Done, Failure, MAX_LINE, Reply, Request},
-    daemon::{
-        Handle,
-        state::{ClusterRequest, unknown_cluster},
-    },
+    daemon::{Handle, state::ClusterRequest},
     error::{CommandError, Kind},
     machine::SnapshotOrder,
 };
@@ -267,12 +262,13 @@ async fn answer(call: Call, teller: &mut Teller, handle: &Handle) -> Result<(), 
             tail,
             follow,
         } => {
-            let logs = Logs {
+            let wanted = logs::Wanted {
+                cluster,
                 source,
                 tail,
                 follow,
             };
-            let end = tell_logs(teller, handle, &cluster, logs).await?;
+            let end = logs::tell(teller, handle, &wanted).await?;
             teller.end(end.map(|()| false)).await
         }
         // Its conversation is another one.
@@ -298,57 +294,6 @@ async fn answer(call: Call, teller: &mut Teller, handle: &Handle) -> Result<(), 
             teller.end(Ok(false)).await
         }
         Request::StopDaemon => teller.end(Ok(true)).await,
-    }
-}
-
-async fn tell_logs(
-    teller: &mut Teller,
-    handle: &Handle,
-    cluster: &ClusterName,
-    logs: Logs,
-) -> Result<Result<(), Failure>, Gone> {
-    if !handle.views().borrow().contains_key(cluster) {
-        return Ok(Err(unknown_cluster(cluster)));
-    }
-    let link = handle
-        .links(cluster)
-        .and_then(|links| links.borrow().clone());
-    let Some(active) = link else {
-        return Ok(Err(no_link(cluster, logs.source)));
-    };
-    let begun = timeout(BEGIN_DEADLINE, active.link.request(&logs)).await;
-    let mut stream = match begun {
-        Ok(Ok((_, stream))) => stream,
-        Ok(Err(error)) => return Ok(Err(no_log(cluster, &error.to_string()))),
-        Err(_) => return Ok(Err(no_log(cluster, "the guest does not answer"))),
-    };
-    loop {
-        match stream.receive::<LogLine>().await {
-            Ok(Some(line)) => teller.tell(&Reply::Log { text: line.text }).await?,
-            Ok(None) => return Ok(Ok(())),
-            Err(error) => return Ok(Err(no_log(cluster, &error.to_string()))),
-        }
-    }
-}
-
-fn no_link(cluster: &ClusterName, source: LogSource) -> Failure {
-    Failure {
-        kind: Kind::Unreachable,
-        message: format!("no link to {cluster}: the log of {source} is in its machine"),
-        hints: vec![
-            format!("`lkc-host status {cluster}` says why"),
-            format!("`lkc-host logs {cluster} --source machine` needs no link"),
-        ],
-        tail: Vec::new(),
-    }
-}
-
-fn no_log(cluster: &ClusterName, why: &str) -> Failure {
-    Failure {
-        kind: Kind::Unreachable,
-        message: format!("the log of {cluster} ended: {}", crate::sanitize::line(why)),
-        hints: Vec::new(),
-        tail: Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
 use futures::{Stream, StreamExt as _};
-use lkc_protocol::message::{Cni, ConfigureK3s, K3sRole, LogLine};
+use lkc_protocol::message::{Cni, ConfigureK3s, K3sRole, LogEntry, LogLine};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::k3s::unit::tests::standing;
+use crate::k3s::unit::{Begin, Cursor};
 use crate::k3s::{K3s, Runner};
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -22,7 +23,11 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const JOURNALCTL: &str = r#"#!/bin/sh
 cd "${0%/*}" || exit 9
 echo "$*" >> asked-journal
-cat journal || exit 1
+case "$*" in
+*--output=cat*) cat journal || exit 1;;
+*--cursor=*i=2*) sed -n '/;i=2;/,$p' exported || exit 1;;
+*) cat exported || exit 1;;
+esac
 case "$*" in *--follow*) echo $$ > follower; exec sleep 600;; esac
 "#;
 
@@ -89,6 +94,23 @@ const STOPPED: [(&str, &str); 3] = [
     ("SubState", "dead"),
 ];
 
+/// The place of an entry of the journal.
+fn place(number: u32) -> String {
+    format!("s=1;i={number};b=b0;m={number};t=7;x=ab")
+}
+
+/// The journal as it is exported.
+fn exported() -> Vec<u8> {
+    let entry = |(number, text): (u32, &str)| {
+        let mut bytes = format!("__CURSOR={}\nMESSAGE\n", place(number)).into_bytes();
+        bytes.extend((text.len() as u64).to_le_bytes());
+        bytes.extend(format!("{text}\n\n").into_bytes());
+        bytes
+    };
+    let entries = [(1, "one"), (2, "two \u{1b}[31m"), (3, "three\nand on")];
+    entries.map(entry).concat()
+}
+
 impl Bench {
     fn new(shown: &[(&str, &str)]) -> Self {
         let root = tempfile::tempdir().unwrap();
@@ -96,6 +118,7 @@ impl Bench {
         fs::write(&path, JOURNALCTL).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(root.path().join("journal"), "one\ntwo \u{1b}[31m\n").unwrap();
+        fs::write(root.path().join("exported"), exported()).unwrap();
         let (sender, observed) = mpsc::channel(64);
         let cancel = CancellationToken::new();
         let (k3s, requests) = K3s::asking();
@@ -374,7 +397,7 @@ async fn its_log_is_the_journal() {
         .collect()
         .await;
     let past: Vec<&str> = past.iter().map(|line| line.text.as_str()).collect();
-    assert_eq!(past, ["one", "two \u{1b}[31m"]);
+    assert_eq!(past, ["one", "two \u{1b}[31m", "three", "and on"]);
 
     let follower = {
         let mut lines = pin!(unit.clone().log(5, true));
@@ -397,7 +420,7 @@ async fn its_log_is_the_journal() {
     let ended = tokio::time::timeout(DEADLINE, follower.ended()).await;
     ended.expect("it ends with the stream").unwrap();
 
-    fs::remove_file(bench.root.path().join("journal")).unwrap();
+    fs::remove_file(bench.root.path().join("exported")).unwrap();
     let failed: Vec<_> = unit.log(5, false).collect().await;
     let [Err(error)] = failed.as_slice() else {
         panic!("{failed:?}")
@@ -408,6 +431,41 @@ async fn its_log_is_the_journal() {
             .starts_with("journalctl: exit status: 1 cat: "),
         "{error}"
     );
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn its_log_goes_on_behind_an_entry() {
+    let bench = Bench::new(&STOPPED);
+    let unit = unit(bench.root.path());
+    let second: Cursor = place(2).parse().unwrap();
+    let (begin, complete) = unit.behind(second.clone(), "b0").await;
+    assert_eq!((&begin, complete), (&Begin::Behind(second), true));
+    let entries: Vec<LogEntry> = unit
+        .clone()
+        .entries(begin, false)
+        .map(|entry| entry.unwrap())
+        .collect()
+        .await;
+    let third = LogEntry {
+        place: place(3),
+        text: "three\nand on".to_owned(),
+    };
+    assert_eq!(entries, [third]);
+    assert_eq!(
+        unit.last_entry().await.unwrap(),
+        Some(place(1).parse().unwrap()),
+        "the first of a journal in reverse"
+    );
+
+    // One that the journal has dropped: what is left of what followed it, all of it.
+    let gone: Cursor = "s=1;i=0;b=b0;m=0;t=7;x=ab".parse().unwrap();
+    let (begin, complete) = unit.behind(gone.clone(), "b0").await;
+    assert_eq!((&begin, complete), (&Begin::Behind(gone.clone()), false));
+    let entries: Vec<_> = unit.clone().entries(begin, false).collect().await;
+    assert_eq!(entries.len(), 3);
+    let of_another_boot = unit.behind(gone, "b1").await;
+    assert_eq!(of_another_boot, (Begin::Boot, false));
     bench.end().await;
 }
 
