@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use handle::Request;
 pub use handle::{K3s, K3sError};
 pub use kept::bring_back;
+pub(crate) use kept::is_kept;
 pub use runner::Runner;
 
 /// Where what k3s needs is.

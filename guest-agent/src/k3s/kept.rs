@@ -50,6 +50,11 @@ pub fn bring_back(paths: &K3sPaths, own: &[IpAddr]) {
     }
 }
 
+/// Whether a text is such a copy.
+pub(crate) fn is_kept(text: &str) -> bool {
+    read_written(text).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

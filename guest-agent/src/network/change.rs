@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 mod boot;
+mod inherit;
 mod keeper;
 mod machine;
 mod probe;

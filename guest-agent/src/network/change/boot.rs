@@ -11,14 +11,16 @@ use super::super::config::NetworkConfig;
 use super::super::netlink::Netlink;
 use super::super::networkd;
 use super::super::plan::{Action, Means, plan};
+use super::inherit::{self, inherit};
 use super::record::Files;
 
-/// Makes the directory, and renders what is confirmed; names the links and the host where they are
+/// Makes the directory, and renders what is confirmed, to an agent from before the steward too; names the links and the host where they are
 /// there already.
 ///
 /// # Errors
 /// The configuration cannot be read, or the files cannot be written.
 pub async fn restore(state: &Path, runtime: &Path) -> Result<(), NetworkError> {
+    inherit(Path::new(inherit::FORMER), state);
     let files = Files::new(state, runtime);
     let directory = Path::new(networkd::DIRECTORY);
     let Some(confirmed) = files.confirmed()? else {

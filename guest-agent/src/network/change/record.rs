@@ -20,7 +20,7 @@ use super::{BootTime, ChangeId};
 const VERSION: u32 = 1;
 
 /// Largest file in bytes; a configuration has at most 256 KiB, a state of many links some more.
-const LARGEST: u64 = 4 * 1024 * 1024;
+pub(super) const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// How long another process may hold the lock. An agent that hangs must not keep the timer's
 /// process from its work.
@@ -247,7 +247,7 @@ fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
 }
 
 /// There whole or not at all, whatever happens to the machine.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
     let writing = || {
         let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         fs::create_dir_all(directory)?;
