@@ -1,22 +1,11 @@
 //! k3s as a unit of systemd: started, restarted, failing, refused.
 
-use std::{fs, path::Path};
-
 use lkc_protocol::message::{Cni, ConfigureK3s, K3sRole, Rung, RungState};
 
-use crate::{
-    host::Host,
-    machine::Machine,
-    network::block_on,
-    trial::{self, tell},
-    wire::single,
-};
+use crate::{host::Host, machine::Machine, network::block_on, trial, wire::single};
 
 /// A drop-in of k3s' unit, for this boot.
 const ADDED: &str = "/run/systemd/system/k3s.service.d/added.conf";
-
-/// How long an idle agent is watched, in seconds.
-const IDLE: u64 = 6;
 
 /// k3s on a node with this address.
 pub(crate) fn configuration(node_ip: &str, settings: &[&str]) -> ConfigureK3s {
@@ -143,37 +132,4 @@ fn a_start_that_systemd_refuses_is_told_with_its_reason() {
             .await;
         host.close().await;
     });
-}
-
-/// Neither systemd nor anything else is asked again and again; the service manager's watchdog is fed.
-#[test]
-fn an_idle_agent_sleeps() {
-    let Some(machine) = Machine::boot(1) else {
-        return;
-    };
-    machine.until_run("systemctl is-active lkc-guest", "active");
-    let pid = machine.run("systemctl show -P MainPID lkc-guest");
-    let task = machine.inner(&format!("/proc/{}/task", pid.trim()));
-    machine.run("sleep 2");
-    let before = wakes(&task);
-    machine.run(&format!("sleep {IDLE}"));
-    let woken = wakes(&task) - before;
-    tell(&format!(
-        "an idle agent without a host woke {woken} times in {} s",
-        IDLE
-    ));
-    assert!(woken <= 6, "{woken}");
-}
-
-/// How often the threads of a process have slept.
-fn wakes(task: &Path) -> u64 {
-    let threads = fs::read_dir(task).unwrap();
-    let of = |thread: fs::DirEntry| {
-        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        line.and_then(|count| count.trim().parse::<u64>().ok())
-    };
-    threads.filter_map(|thread| of(thread.unwrap())).sum()
 }

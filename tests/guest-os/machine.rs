@@ -105,8 +105,15 @@ impl Machine {
         Some(machine)
     }
 
-    /// Plugs the cards in and boots.
+    /// Plugs the cards in and boots, until the agent listens.
     pub(crate) fn start(&mut self) {
+        self.power_on();
+        let up = within(PATIENCE, || self.socket().exists().then_some(()));
+        assert!(up.is_some(), "the agent does not listen\n{}", self.story());
+    }
+
+    /// Plugs the cards in and boots, until there is a first process.
+    fn power_on(&mut self) {
         self.plug_in();
         fs::create_dir_all(&self.cgroup).unwrap();
         let console = fs::File::options()
@@ -137,8 +144,6 @@ impl Machine {
             child,
             init: Pid::from_raw(init),
         });
-        let up = within(PATIENCE, || self.socket().exists().then_some(()));
-        assert!(up.is_some(), "the agent does not listen\n{}", self.story());
     }
 
     /// Where the agent listens, as this machine sees it.
@@ -163,6 +168,12 @@ impl Machine {
     pub(crate) fn reset(&mut self) {
         self.power_off(Signal::SIGKILL);
         self.start();
+    }
+
+    /// As [`Self::reset`], but waits for nothing.
+    pub(crate) fn boot_anew(&mut self) {
+        self.power_off(Signal::SIGKILL);
+        self.power_on();
     }
 
     /// Shuts the system down in order and boots it again.

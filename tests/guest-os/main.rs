@@ -9,10 +9,12 @@
     reason = "a test that panics has failed, and says where"
 )]
 
+mod boots;
 mod clock;
 mod cluster;
 mod first_boot;
 mod host;
+mod idle;
 mod k3s;
 mod logs;
 mod machine;
