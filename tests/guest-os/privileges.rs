@@ -46,7 +46,8 @@ const TO_BOTH: &[(&str, &str)] = &[
     ("mount", "mount -t tmpfs none /mnt"),
     ("make a namespace", "unshare --uts true"),
     ("make one for users", "unshare --user true"),
-    ("set the clock", "date -s @0"),
+    // To what it says: a confinement that fails shall do no harm.
+    ("set the clock", "date -s @$(date +%s)"),
     ("change the kernel", "echo 0 >/proc/sys/kernel/printk"),
     ("read the kernel's log", "dmesg"),
     ("make a device", "mknod /run/device b 1 1"),
