@@ -14,8 +14,8 @@ use super::super::plan::{Action, Means, plan};
 use super::inherit::{self, inherit};
 use super::record::Files;
 
-/// Makes the directory, and renders what is confirmed, to an agent from before the steward too; names the links and the host where they are
-/// there already.
+/// Makes the directory, and renders what is confirmed, to an agent from before the steward too; names
+/// the links and the host where they are there already.
 ///
 /// # Errors
 /// The configuration cannot be read, or the files cannot be written.

@@ -186,9 +186,8 @@ impl Connection {
     }
 
     /// The link that stands, to a guest whose clock has been looked at; without one the connection is
-    /// parked until there is. A client that
-    /// resets its connection meanwhile is gone; one that closes it cannot be told from one that has
-    /// only finished sending, and keeps its place.
+    /// parked until there is. A client that resets its connection meanwhile is gone; one that closes
+    /// it cannot be told from one that has only finished sending, and keeps its place.
     async fn link_before(
         &self,
         deadline: Instant,
