@@ -54,13 +54,14 @@ fn routes(
     args: &Adopt,
     cluster: &ClusterName,
 ) -> Result<Vec<Route>, CommandError> {
-    let configured = doctor::configured(context, cluster).map(|(routes, _)| routes);
+    let configured = doctor::configured(context, cluster).map(|way| way.map(|(routes, _)| routes));
     if args.carrier.is_empty() {
-        return configured;
+        return configured?.ok_or_else(|| no_carrier(cluster));
     }
     // How SSH is spoken stands in the configuration, also for carriers that do not.
     let ssh = configured
         .ok()
+        .flatten()
         .and_then(|routes| Some(routes.first()?.ssh.clone()));
     let ssh = ssh.unwrap_or_default();
     let named = args.carrier.iter().map(|carrier| Route {
@@ -69,4 +70,15 @@ fn routes(
         ssh: ssh.clone(),
     });
     Ok(named.collect())
+}
+
+pub(super) fn no_carrier(cluster: &ClusterName) -> CommandError {
+    CommandError::new(
+        Kind::Usage,
+        format!("no carrier is named that leads to a machine of {cluster}"),
+    )
+    .hint(format!(
+        "name it with `--carrier`, or as `carriers` of [cluster.{cluster}] in lkc.toml; what lkc makes by itself needs \
+         no adoption"
+    ))
 }

@@ -40,7 +40,7 @@ pub(super) async fn ways(
 ) -> Result<Way, CommandError> {
     match running(context, cluster).await? {
         Some(found) => Ok(found),
-        None => configured(context, cluster),
+        None => configured(context, cluster)?.ok_or_else(|| down(cluster)),
     }
 }
 
@@ -61,19 +61,18 @@ async fn running(
     Ok(Some(way).filter(|(carriers, _)| !carriers.is_empty()))
 }
 
-/// What the configuration says of a machine that is there already, connected or not.
+/// What the configuration says of a machine that is there already, connected or not; none of one that
+/// lkc makes.
 pub(super) fn configured(
     context: &Context<'_>,
     cluster: &ClusterName,
-) -> Result<Way, CommandError> {
+) -> Result<Option<Way>, CommandError> {
     let spec = match remembered::read(context, cluster)? {
         Some(spec) => spec,
         None => context.config()?.cluster(Some(cluster))?.0.clone(),
     };
-    match &spec.reach {
-        Some(reach) => Ok((reach.carriers.clone(), spec.driver)),
-        None => Err(down(cluster)),
-    }
+    let reach = spec.reach.as_ref();
+    Ok(reach.map(|reach| (reach.carriers.clone(), spec.driver)))
 }
 
 pub(super) fn down(cluster: &ClusterName) -> CommandError {

@@ -10,6 +10,7 @@ fn every_error_of_the_commands_says_what_to_do() {
         daemon::not_running(),
         delete::nobody_to_ask("k3s-capi, k3s-dev"),
         doctor::down(&cluster),
+        adopt::no_carrier(&cluster),
         follow::silent_daemon(Duration::from_secs(60)),
         kubeconfig::missing(&cluster),
         kubectl::down(&cluster),
@@ -36,6 +37,11 @@ fn every_error_of_the_commands_says_what_to_do() {
 
     hint: bring it up with `lkc-host up k3s-capi`
     exit code 4
+
+    error: no carrier is named that leads to a machine of k3s-capi
+
+    hint: name it with `--carrier`, or as `carriers` of [cluster.k3s-capi] in lkc.toml; what lkc makes by itself needs no adoption
+    exit code 2
 
     error: the daemon did not finish within 60s
 
