@@ -1,6 +1,6 @@
 //! Something happens while bytes run both ways.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use lkc_tests::carriers::{
     Fault, Way,
@@ -140,22 +140,30 @@ async fn transfer(arrangement: &Arrangement, place: &str) -> (Received, Received
     let host = both(split(stream), &there);
     let guest = both(split(socket), &back);
     let ends = timeout(DEADLINE, async { tokio::join!(guest, host) }).await;
-    let (to_guest, to_host) = ends.unwrap_or_else(|_| panic!("{place}: it hangs"));
+    let ((written, mut to_guest), (_, to_host)) =
+        ends.unwrap_or_else(|_| panic!("{place}: it hangs"));
+    to_guest.is_whole &= !took_the_reset(written);
     connected.link.close();
     connected.lost().await;
     (to_guest, to_host)
 }
 
-/// Writes all of `bytes`, says that this was all, and reads to the end.
+/// Whether the write of a socket has failed by a reset. The kernel tells of one once, so that an end
+/// which is read after that is none. Of a connection that had ended before it was reset it says
+/// `BrokenPipe`.
+fn took_the_reset(written: io::Result<()>) -> bool {
+    written.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+}
+
+/// Writes all of `bytes`, says that this was all, and reads to the end. What became of the writing, and
+/// what was read.
 async fn both(
     (mut reader, mut writer): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
     bytes: &[u8],
-) -> Received {
+) -> (io::Result<()>, Received) {
     let writing = async {
-        // That it failed shows at the other end.
-        if writer.write_all(bytes).await.is_ok() {
-            let _ = writer.shutdown().await;
-        }
+        writer.write_all(bytes).await?;
+        writer.shutdown().await
     };
     let reading = async {
         let (mut received, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
@@ -167,8 +175,8 @@ async fn both(
             }
         }
     };
-    let ((), (bytes, is_whole)) = tokio::join!(writing, reading);
-    Received { bytes, is_whole }
+    let (written, (bytes, is_whole)) = tokio::join!(writing, reading);
+    (written, Received { bytes, is_whole })
 }
 
 fn differing(received: &[u8], sent: &[u8]) -> usize {
