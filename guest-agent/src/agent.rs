@@ -20,7 +20,7 @@ use thiserror::Error;
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -34,7 +34,7 @@ use crate::{
     k3s::{K3sPaths, Runner},
     listen::{Accepted, ListenError, Listener},
     network::{
-        Keeping, NetworkError,
+        Keeping, NetworkError, Start,
         change::{self, Prober},
     },
     observe::{Observer, ObserverTasks, describe},
@@ -268,6 +268,8 @@ async fn serve(args: RunArgs) -> Result<(), AgentError> {
                 state_dir: args.keys.enrolment.state_dir.clone(),
                 runtime_dir: args.keys.enrolment.runtime_dir.clone(),
                 wait_for_host: Duration::from_secs(args.wait_for_host),
+                start: Start::Anew,
+                idle: watch::Sender::new(false),
                 prober: Prober::Here,
                 k3s_paths: K3sPaths::usual(),
             };

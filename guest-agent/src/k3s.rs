@@ -21,6 +21,7 @@ pub(crate) use handle::Request;
 pub use handle::{K3s, K3sError};
 pub use kept::bring_back;
 pub(crate) use kept::is_kept;
+pub(crate) use pidfd::Pidfd;
 pub use runner::Runner;
 
 /// Where what k3s needs is.

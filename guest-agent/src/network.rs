@@ -31,7 +31,7 @@ use observed::ObservedNetwork;
 use plan::PlanError;
 use session::{Attempt, Session};
 
-pub use keeping::Keeping;
+pub use keeping::{Keeping, Start};
 pub use session::RevertError;
 
 /// The network did not become as asked.

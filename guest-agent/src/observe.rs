@@ -13,6 +13,7 @@ mod process_run;
 
 pub use api::{ApiInputs, ClientError, ClientState, connect, follow_api};
 pub use file_watch::FileWatch;
+pub(crate) use kubeconfig::look;
 pub use kubeconfig::{KubeconfigState, follow_kubeconfig};
 pub use object::{WatchObjectError, watch_object};
 pub use observer::{ConfigureError, Observer, ObserverTasks};

@@ -70,16 +70,23 @@ fn an_idle_guest_sleeps_and_holds_little() {
         host.ask(&wanted).await.unwrap();
         host.until(Rung::Api, |rung| rung.state == RungState::Ready)
             .await;
-        machine.run("sleep 2");
-        let busy = Memory::of_both(&machine);
-        tell(&format!("a guest that follows k3s: {busy}"));
+        machine.until_run("systemctl is-active lkc-steward", "inactive");
+        let woken = wakes_within(&machine, IDLE);
+        let resting = Memory::of_both(&machine);
+        tell(&format!(
+            "a guest that follows k3s: {resting}; in {IDLE} s the agent woke {} times",
+            woken[0]
+        ));
+        assert_eq!(resting.0[1].resident, 0, "the steward rests");
+        resting.assert_little();
         host.close().await;
     });
 }
 
 /// How often both wake in so many seconds. Threads that end meanwhile are left out.
 fn wakes_within(machine: &Machine, seconds: u64) -> [u64; 2] {
-    let count = || UNITS.map(|unit| wakes(&tasks(machine, unit)));
+    let count =
+        || UNITS.map(|unit| tasks(machine, unit).map_or_else(HashMap::new, |task| wakes(&task)));
     let before = count();
     machine.run(&format!("sleep {seconds}"));
     let mut units = before.iter();
@@ -90,9 +97,11 @@ fn wakes_within(machine: &Machine, seconds: u64) -> [u64; 2] {
     })
 }
 
-fn tasks(machine: &Machine, unit: &str) -> PathBuf {
+/// The threads of a unit's process; none where it has none, as a steward that rests.
+fn tasks(machine: &Machine, unit: &str) -> Option<PathBuf> {
     let pid = machine.run(&format!("systemctl show -P MainPID {unit}"));
-    machine.inner(&format!("/proc/{}/task", pid.trim()))
+    let pid = Some(pid.trim()).filter(|pid| *pid != "0")?;
+    Some(machine.inner(&format!("/proc/{pid}/task")))
 }
 
 /// How often each thread of a process has slept.
@@ -111,7 +120,7 @@ fn wakes(task: &Path) -> HashMap<OsString, u64> {
 /// Memory of the two processes in KiB.
 struct Memory([Held; 2]);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Held {
     resident: u64,
     /// With what is shared divided by those who share it.
@@ -122,7 +131,10 @@ struct Held {
 impl Memory {
     fn of_both(machine: &Machine) -> Self {
         Self(UNITS.map(|unit| {
-            let rollup = tasks(machine, unit).with_file_name("smaps_rollup");
+            let Some(tasks) = tasks(machine, unit) else {
+                return Held::default();
+            };
+            let rollup = tasks.with_file_name("smaps_rollup");
             let text = fs::read_to_string(&rollup).unwrap();
             let of = |name: &str| -> u64 {
                 let line = text.lines().find_map(|line| line.strip_prefix(name));

@@ -21,5 +21,6 @@ mod machine;
 mod network;
 mod privileges;
 mod random;
+mod rest;
 mod trial;
 mod wire;

@@ -9,14 +9,14 @@ use tokio::net::unix::pipe::Receiver;
 
 /// A process, held.
 #[derive(Debug)]
-pub(super) struct Pidfd {
+pub(crate) struct Pidfd {
     /// Like the end of a pipe it becomes readable once, when the process ends. It is never read.
     descriptor: Receiver,
 }
 
 impl Pidfd {
     /// The process that has this pid now; none when there is no such process.
-    pub(super) fn open(pid: u32) -> io::Result<Option<Self>> {
+    pub(crate) fn open(pid: u32) -> io::Result<Option<Self>> {
         let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
             return Ok(None);
         };
@@ -30,7 +30,7 @@ impl Pidfd {
     }
 
     /// Waits until it has ended, reaped or not. Cancel safe.
-    pub(super) async fn ended(&self) -> io::Result<()> {
+    pub(crate) async fn ended(&self) -> io::Result<()> {
         self.descriptor.readable().await
     }
 

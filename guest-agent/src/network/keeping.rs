@@ -1,11 +1,12 @@
 //! The task that changes the network, one change after the other: two at once would read each
 //! other's half-done work.
 
+use std::mem;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::change::{Keeper, News, Prober, Request};
@@ -28,14 +29,27 @@ pub struct Keeping {
     pub runtime_dir: PathBuf,
     /// How long it waits for the first host before leases are asked for.
     pub wait_for_host: Duration,
+    /// How it begins.
+    pub start: Start,
+    /// Whether nothing is under way, and nothing waits for a time to pass.
+    pub idle: watch::Sender<bool>,
     /// Who answers probes.
     pub prober: Prober,
     /// Where k3s' configuration comes back with a confirmed network.
     pub k3s_paths: K3sPaths,
 }
 
+/// How the network stands when its keeping begins.
+#[derive(Debug)]
+pub enum Start {
+    /// Nobody has kept it in this boot, or whoever did was killed.
+    Anew,
+    /// Who kept it before has ended for want of work, and has told this last.
+    Resumed(Option<NetworkState>),
+}
+
 impl Keeping {
-    /// Sets up what was confirmed, tells the service manager that it is there, and goes on until
+    /// Sets up what was confirmed if that is not done, tells the service manager that it is there, and goes on until
     /// the token is cancelled.
     pub async fn run(self) {
         let Self {
@@ -45,6 +59,8 @@ impl Keeping {
             state_dir,
             runtime_dir,
             wait_for_host,
+            start,
+            idle,
             prober,
             k3s_paths,
         } = self;
@@ -53,20 +69,35 @@ impl Keeping {
             stands: false,
         };
         let mut keeper = Keeper::new(&state_dir, &runtime_dir, prober).await;
-        match keeper.begin().await {
-            Ok(Some(_)) => k3s::bring_back(&k3s_paths, &super::own_addresses().await),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(error = %describe(&error), "the confirmed network is not there");
+        let mut waits = match start {
+            // What failed is tried once more.
+            Start::Anew | Start::Resumed(Some(NetworkState::Failed { .. })) => {
+                match keeper.begin().await {
+                    Ok(Some(_)) => k3s::bring_back(&k3s_paths, &super::own_addresses().await),
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::error!(error = %describe(&error), "the confirmed network is not there");
+                    }
+                }
+                teller.tell_news(&mut keeper).await;
+                keeper.is_untouched()
             }
-        }
-        teller.tell_news(&mut keeper).await;
+            Start::Resumed(told) => {
+                // What it takes up has been told.
+                drop(keeper.take_news());
+                if let Some(state) = told {
+                    teller.tell(state).await;
+                }
+                false
+            }
+        };
         // What is ordered behind it, k3s above all, finds the addresses that it was told.
         service_manager::ready();
         let mut fallback = pin!(tokio::time::sleep(wait_for_host));
-        let mut waits = keeper.is_untouched();
         loop {
             let due = keeper.patience();
+            let is_idle = due.is_none() && !waits;
+            idle.send_if_modified(|idle| mem::replace(idle, is_idle) != is_idle);
             let elapsed = async {
                 match due {
                     Some(left) => tokio::time::sleep(left).await,
@@ -77,17 +108,17 @@ impl Keeping {
                 () = cancel.cancelled() => return,
                 request = requests.recv() => match request {
                     Some(request) => {
+                        idle.send_replace(false);
                         teller.tell_begin(&request).await;
                         keeper.handle(request).await;
+                        waits &= keeper.is_untouched();
                     }
                     None => return,
                 },
                 () = elapsed => keeper.tick().await,
                 () = &mut fallback, if waits => {
                     waits = false;
-                    if keeper.is_untouched() {
-                        teller.fall_back(&mut keeper, wait_for_host).await;
-                    }
+                    teller.fall_back(&mut keeper, wait_for_host).await;
                 }
             }
             teller.tell_news(&mut keeper).await;

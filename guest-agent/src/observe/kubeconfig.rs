@@ -94,7 +94,8 @@ async fn follow_once(
     }
 }
 
-fn look(path: &Path) -> KubeconfigState {
+/// What the file holds now.
+pub(crate) fn look(path: &Path) -> KubeconfigState {
     match credentials::read(path) {
         Ok(values) => KubeconfigState::Values(Arc::new(values)),
         Err(CredentialsError::Read(error)) if error.kind() == std::io::ErrorKind::NotFound => {

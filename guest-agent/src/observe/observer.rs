@@ -113,6 +113,7 @@ impl Observer {
                     kubeconfig: kubeconfig_sender,
                     node_name: node_name.clone(),
                     reread: Arc::clone(&reread),
+                    kubeconfig_path: paths.kubeconfig_path(),
                 };
                 tasks.spawn(steward.clone().follow(told, cancel.clone()));
             }
@@ -140,6 +141,7 @@ impl Observer {
         let fold = Fold {
             ladder,
             started: None,
+            running: None,
             snapshots: snapshot_sender,
             process: process_sender,
             k3s: k3s.clone(),
@@ -301,6 +303,8 @@ struct Fold {
     ladder: Ladder,
     /// When the next run was started, if somebody has said so.
     started: Option<SystemTime>,
+    /// The process of the run that began last, until it has ended.
+    running: Option<u32>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     process: watch::Sender<ProcessRun>,
     k3s: K3s,
@@ -323,12 +327,17 @@ impl Fold {
         match &observation {
             Observation::Started(started) => self.started = *started,
             Observation::K3s(K3sState::Running { pid, .. }) => {
-                let started = self.started.take().or_else(|| started_at(*pid));
-                self.begin_run(started);
+                let started = self.started.take();
+                // Whoever comes to tell of it later tells of the same run.
+                if self.running.replace(*pid) != Some(*pid) {
+                    self.begin_run(started.or_else(|| started_at(*pid)));
+                }
             }
             Observation::K3s(K3sState::Exited { .. } | K3sState::CrashLoop { .. }) => {
+                self.running = None;
                 self.begin_run(None);
             }
+            Observation::K3s(_) => self.running = None,
             Observation::Api(ApiState::Ready) => self.k3s.handle_api_ready(),
             _ => {}
         }

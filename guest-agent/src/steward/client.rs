@@ -10,7 +10,11 @@ use lkc_protocol::{
     error::{Refusal, RefusalCode},
     message::Request,
 };
-use tokio::{net::UnixStream, sync::mpsc, time::timeout};
+use tokio::{
+    net::UnixStream,
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -27,10 +31,21 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(630);
 
 /// Where the steward is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Steward {
     directory: PathBuf,
+    /// Counts beginnings and ends of what it is asked: a steward that rests is followed again then.
+    asked: watch::Sender<u64>,
 }
+
+/// Whoever is in the same place is the same.
+impl PartialEq for Steward {
+    fn eq(&self, other: &Self) -> bool {
+        self.directory == other.directory
+    }
+}
+
+impl Eq for Steward {}
 
 impl Steward {
     /// The one whose sockets are in `directory`.
@@ -38,6 +53,7 @@ impl Steward {
     pub fn at(directory: &Path) -> Self {
         Self {
             directory: directory.to_owned(),
+            asked: watch::Sender::new(0),
         }
     }
 
@@ -50,11 +66,19 @@ impl Steward {
             let mut stream = self.connect().await?;
             answer::<R>(&mut stream, request).await
         };
-        match timeout(PATIENCE, asking).await {
+        self.asked.send_modify(|count| *count += 1);
+        let answered = timeout(PATIENCE, asking).await;
+        self.asked.send_modify(|count| *count += 1);
+        match answered {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => Err(silent(&error)),
             Err(_) => Err(silent(&io::ErrorKind::TimedOut.into())),
         }
+    }
+
+    /// Changes with everything that it is asked.
+    pub(super) fn asked(&self) -> watch::Receiver<u64> {
+        self.asked.subscribe()
     }
 
     pub(super) async fn connect(&self) -> io::Result<UnixStream> {

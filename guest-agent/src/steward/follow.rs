@@ -1,18 +1,24 @@
-//! What the steward tells without being asked, as the agent hears it.
+//! What the steward tells without being asked, as the agent hears it: until nothing happens any more,
+//! and again once something does.
 
 use std::{
     io,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    alarm::Alarm,
     client::{self, Steward, silent},
     message::{Event, Follow, Listening, Reread},
-    wire,
+    wire::{self, Messages},
 };
 use crate::{
     network::change::Probes,
@@ -23,6 +29,10 @@ use crate::{
 /// Pause before a steward that has gone is looked for again. systemd starts it anew meanwhile.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How long nothing may happen before the steward is let go. Longer than it takes to hear of what had
+/// happened by then.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// Who hears of it.
 pub(crate) struct Told {
     pub(crate) observations: mpsc::Sender<Observation>,
@@ -30,16 +40,37 @@ pub(crate) struct Told {
     pub(crate) node_name: watch::Sender<Option<String>>,
     /// Asks for another look at the kubeconfig.
     pub(crate) reread: Arc<Notify>,
+    /// Which changes where the steward has to look.
+    pub(crate) kubeconfig_path: PathBuf,
+}
+
+/// How it ended that the steward was followed.
+enum End {
+    /// The steward has gone.
+    Gone,
+    /// It is not needed until this rings.
+    Quiet(Alarm),
 }
 
 impl Steward {
-    /// Passes on what it tells until the token is cancelled.
+    /// Passes on what it tells until the token is cancelled. It is let go while nothing happens, so
+    /// that it can end.
     pub(crate) async fn follow(self, told: Told, cancel: CancellationToken) {
         let mut probes = None;
+        let mut asked = self.asked();
         let follow = async {
             loop {
-                match self.follow_once(&told, &mut probes).await {
-                    Ok(()) => tracing::warn!("the steward has ended"),
+                match self.follow_once(&told, &mut probes, &mut asked).await {
+                    Ok(End::Quiet(mut alarm)) => {
+                        tracing::debug!("the steward may rest");
+                        tokio::select! {
+                            () = alarm.rings() => {}
+                            Ok(()) = asked.changed() => {}
+                            () = told.reread.notified() => {}
+                        }
+                        continue;
+                    }
+                    Ok(End::Gone) => tracing::warn!("the steward has ended"),
                     Err(error) => {
                         let refusal = silent(&error);
                         tracing::error!("{refusal}");
@@ -50,42 +81,81 @@ impl Steward {
                         told.observe(Observation::K3s(state)).await;
                     }
                 }
-                tokio::time::sleep(AGAIN).await;
+                sleep(AGAIN).await;
             }
         };
         cancel.run_until_cancelled(follow).await;
     }
 
-    async fn follow_once(&self, told: &Told, probes: &mut Option<Probes>) -> io::Result<()> {
+    async fn follow_once(
+        &self,
+        told: &Told,
+        probes: &mut Option<Probes>,
+        asked: &mut watch::Receiver<u64>,
+    ) -> io::Result<End> {
+        // Before anything is told: what happens from now on is heard of here or there.
+        let alarm = Alarm::new(told.kubeconfig_path.clone());
+        let alarm = alarm.inspect_err(|error| tracing::debug!(%error, "the steward cannot rest"));
+        let mut alarm = alarm.ok();
         let mut stream = self.connect().await?;
         let begun = client::answer(&mut stream, &Follow {}).await?;
         begun.map_err(io::Error::other)?;
-        let (mut events, _writer) = stream.split();
-        let hear = async {
-            while let Some(message) = wire::read(&mut events).await? {
-                let event = message.decode().map_err(wire::malformed)?;
-                self.hear(event, told, probes).await;
-            }
-            Ok(())
-        };
-        let ask_for_more = async {
-            loop {
-                told.reread.notified().await;
-                if let Err(refusal) = self.ask(&Reread {}).await {
-                    tracing::debug!(%refusal, "the kubeconfig is not read again");
+        let (events, _writer) = stream.split();
+        let mut events = Messages::of(events);
+        let mut is_idle = false;
+        loop {
+            let watching = alarm.as_ref().is_some_and(Alarm::is_set);
+            let may_rest = watching && is_idle && probes.is_none();
+            let rings = async {
+                match &mut alarm {
+                    Some(alarm) => alarm.rings().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // Half an answer is another end than a whole one.
+                message = events.next() => {
+                    let Some(message) = message? else {
+                        return Ok(End::Gone);
+                    };
+                    let event = message.decode().map_err(wire::malformed)?;
+                    match &event {
+                        Event::Idle(idle) => is_idle = *idle,
+                        Event::K3s { state, .. } => {
+                            if let Some(alarm) = &mut alarm {
+                                alarm.follow(state);
+                            }
+                        }
+                        _ => {}
+                    }
+                    self.hear(event, told, probes).await;
+                }
+                () = told.reread.notified() => {
+                    if let Err(refusal) = self.ask(&Reread {}).await {
+                        tracing::debug!(%refusal, "the kubeconfig is not read again");
+                    }
+                }
+                // What these bring the steward says itself, soon.
+                () = rings => {}
+                Ok(()) = asked.changed() => {}
+                () = sleep(QUIET), if may_rest => {
+                    if let Some(alarm) = alarm {
+                        return Ok(End::Quiet(alarm));
+                    }
                 }
             }
-        };
-        tokio::select! {
-            ended = hear => ended,
-            never = ask_for_more => never,
         }
     }
 
     async fn hear(&self, event: Event, told: &Told, probes: &mut Option<Probes>) {
         match event {
+            Event::Idle(_) => {}
             Event::Node { role, name } => {
-                told.node_name.send_replace(Some(name.clone()));
+                told.node_name.send_if_modified(|known| {
+                    let differs = known.as_ref() != Some(&name);
+                    *known = Some(name.clone());
+                    differs
+                });
                 let config = LadderConfig {
                     role,
                     node_name: name,

@@ -118,6 +118,8 @@ pub(crate) enum Event {
     },
     Kubeconfig(KubeconfigState),
     Probes(Option<ProbesWanted>),
+    /// Whether nothing is under way with the network.
+    Idle(bool),
 }
 
 /// A program runs; its descriptors have come already.

@@ -24,6 +24,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Notify, Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -32,16 +33,17 @@ use super::{
         ApiReady, Confirm, Done, EnsureK3s, Ensured, Event, Follow, Listening, Refused, Reread,
         StopK3s,
     },
+    rest::{self, Left},
     wire,
 };
 use crate::{
     clock,
     k3s::{K3s, K3sPaths, Runner, dropin, dropin::Dropin, unit::Unit},
     network::{
-        Keeping,
+        Keeping, Start,
         change::{BootTime, ChangeId, Elsewhere, Prober, Request as NetworkRequest},
     },
-    observe::{ConfigureError, KubeconfigState, describe, follow_kubeconfig, started_at},
+    observe::{ConfigureError, KubeconfigState, describe, follow_kubeconfig, look, started_at},
     readiness::{K3sState, NetworkState, Observation},
     service_manager,
 };
@@ -90,7 +92,7 @@ pub enum StewardError {
     Defect(String),
 }
 
-/// Serves the agent until a signal comes.
+/// Serves the agent until a signal comes, or nobody needs it any more.
 ///
 /// # Errors
 /// See [`StewardError`].
@@ -111,7 +113,9 @@ pub async fn serve(args: StewardArgs) -> Result<(), StewardError> {
     let mut tasks = begin(args, runner, paths, listener, &cancel);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "lkc-steward runs");
     let end = tokio::select! {
+        biased;
         _ = terminate.recv() => Ok(()),
+        () = cancel.cancelled() => Ok(()),
         Some(ended) = tasks.join_next() => {
             let reason = ended.err().map_or_else(|| "it returned".to_owned(), |error| error.to_string());
             Err(StewardError::Defect(reason))
@@ -123,7 +127,7 @@ pub async fn serve(args: StewardArgs) -> Result<(), StewardError> {
     end
 }
 
-/// Starts everything; it ends with the token.
+/// Starts everything; it ends with the token, which it cancels itself when nobody needs it.
 pub(super) fn begin(
     args: StewardArgs,
     runner: Runner,
@@ -133,17 +137,25 @@ pub(super) fn begin(
 ) -> JoinSet<()> {
     let (observations, observed) = mpsc::channel(QUEUE);
     let (network, network_requests) = mpsc::channel(1);
-    let (kubeconfig_sender, kubeconfig) = watch::channel(KubeconfigState::Absent);
+    // Read before the first agent is told of it: one that knows it would be told that it is gone.
+    let (kubeconfig_sender, kubeconfig) = watch::channel(look(&paths.kubeconfig_path()));
     let probes = Arc::new(Elsewhere::default());
     let reread = Arc::new(Notify::new());
     let (k3s, supervise) = K3s::new(runner, paths.clone(), observations.clone(), cancel.clone());
+    let start = match Left::take(&args.runtime_dir) {
+        Some(Left { network }) => Start::Resumed(network),
+        None => Start::Anew,
+    };
+    let (idle_sender, idle) = watch::channel(false);
     let keeping = Keeping {
         requests: network_requests,
         observations,
         cancel: cancel.clone(),
         state_dir: args.state_dir,
-        runtime_dir: args.runtime_dir,
+        runtime_dir: args.runtime_dir.clone(),
         wait_for_host: Duration::from_secs(args.wait_for_host),
+        start,
+        idle: idle_sender,
         prober: Prober::Elsewhere(Arc::clone(&probes)),
         k3s_paths: paths.clone(),
     };
@@ -156,6 +168,8 @@ pub(super) fn begin(
         cancel.clone(),
     );
     let desk = Desk {
+        runtime_dir: args.runtime_dir,
+        idle,
         sets_clock: args.set_clock,
         network,
         k3s,
@@ -206,16 +220,21 @@ async fn keep_last(
     cancel.run_until_cancelled(keep).await;
 }
 
-/// Takes the agent's connections.
-async fn receive(listener: UnixListener, desk: Desk, cancel: CancellationToken) {
+/// Takes the agent's connections, and ends everything when there have been none for long enough and
+/// nothing is under way. A connection that comes meanwhile is the next steward's: systemd holds the
+/// listener too.
+async fn receive(listener: UnixListener, mut desk: Desk, cancel: CancellationToken) {
     // The kernel lets in whoever may write to the socket; who that is stands in the unit.
     let agent = owner_of(&listener);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     let accept = async {
         loop {
+            let is_needed = !connections.is_empty() || !*desk.idle.borrow_and_update();
             tokio::select! {
                 Some(_) = connections.join_next() => {}
+                Ok(()) = desk.idle.changed() => {}
+                () = sleep(rest::PATIENCE), if !is_needed => return desk.leave(),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         let uid = stream.peer_cred().map(|peer| peer.uid()).ok();
@@ -237,14 +256,20 @@ async fn receive(listener: UnixListener, desk: Desk, cancel: CancellationToken) 
                     }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept the agent");
-                        tokio::time::sleep(Duration::from_millis(200)).await;
+                        sleep(Duration::from_millis(200)).await;
                     }
                 },
             }
         }
     };
-    cancel.run_until_cancelled(accept).await;
+    let is_at_rest = cancel.run_until_cancelled(accept).await.is_some();
     connections.shutdown().await;
+    if is_at_rest {
+        tracing::info!(
+            "nobody needs the steward: it ends, and systemd starts it when somebody does"
+        );
+        cancel.cancel();
+    }
 }
 
 fn owner_of(listener: &UnixListener) -> Option<u32> {
@@ -256,6 +281,9 @@ fn owner_of(listener: &UnixListener) -> Option<u32> {
 /// What a request can reach.
 #[derive(Clone)]
 struct Desk {
+    runtime_dir: PathBuf,
+    /// Whether nothing is under way with the network.
+    idle: watch::Receiver<bool>,
     sets_clock: bool,
     network: mpsc::Sender<NetworkRequest>,
     k3s: K3s,
@@ -268,6 +296,15 @@ struct Desk {
 }
 
 impl Desk {
+    /// Tells the next steward where this one has ended.
+    fn leave(&self) {
+        let network = self.network_state.borrow().clone();
+        if let Err(error) = (Left { network }).write(&self.runtime_dir) {
+            // It looks after everything anew.
+            tracing::warn!(%error, "the next steward is not told how the network stands");
+        }
+    }
+
     async fn attend(self, mut stream: UnixStream) -> io::Result<()> {
         let Some(message) = wire::read(&mut stream).await? else {
             return Ok(());
@@ -395,6 +432,7 @@ impl Desk {
         self.network_state.mark_changed();
         self.k3s_state.mark_changed();
         self.kubeconfig.mark_changed();
+        self.idle.mark_changed();
         probes.mark_changed();
         loop {
             let event = tokio::select! {
@@ -413,6 +451,10 @@ impl Desk {
                 },
                 changed = probes.changed() => match changed {
                     Ok(()) => Some(Event::Probes(probes.borrow_and_update().clone())),
+                    Err(_) => return Ok(()),
+                },
+                changed = self.idle.changed() => match changed {
+                    Ok(()) => Some(Event::Idle(*self.idle.borrow_and_update())),
                     Err(_) => return Ok(()),
                 },
             };

@@ -36,6 +36,40 @@ pub(crate) async fn send(
     stream.write_all(&encode(message)).await
 }
 
+/// Messages of a stream on which nothing else comes.
+pub(super) struct Messages<R> {
+    stream: R,
+    read: BytesMut,
+}
+
+impl<R: AsyncRead + Unpin> Messages<R> {
+    pub(super) fn of(stream: R) -> Self {
+        let read = BytesMut::new();
+        Self { stream, read }
+    }
+
+    /// As [`read`], and cancel safe.
+    pub(super) async fn next(&mut self) -> io::Result<Option<RawMessage>> {
+        loop {
+            if self.read.len() >= ENVELOPE_LENGTH {
+                let envelope = Envelope::parse(&self.read).map_err(malformed)?;
+                if self.read.len() >= envelope.message_length() {
+                    let message = self.read.split_to(envelope.message_length()).freeze();
+                    return RawMessage::parse(&message).map(Some).map_err(malformed);
+                }
+            }
+            if self.stream.read_buf(&mut self.read).await? == 0 {
+                let is_whole = self.read.is_empty();
+                return if is_whole {
+                    Ok(None)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
+            }
+        }
+    }
+}
+
 pub(super) fn malformed(error: DecodeError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
@@ -47,6 +81,7 @@ pub(crate) fn socket_of_stdin() -> io::Result<UnixStream> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use lkc_protocol::message::NetworkStatus;
 
     use super::super::message::{Done, StopK3s};
@@ -64,6 +99,29 @@ mod tests {
         let second = read(&mut far).await.unwrap().unwrap();
         assert_eq!(second.number, NetworkStatus::NUMBER);
         assert!(read(&mut far).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_waited_for_in_vain_is_not_torn() {
+        let (mut near, far) = tokio::io::duplex(1024);
+        let mut messages = Messages::of(far);
+        let bytes = [encode(&StopK3s { grace_ms: 7 }), encode(&NetworkStatus {})].concat();
+        let (last, bytes) = bytes.split_last().unwrap();
+        let mut numbers = Vec::new();
+        for byte in bytes {
+            near.write_all(&[*byte]).await.unwrap();
+            if let Some(message) = messages.next().now_or_never() {
+                numbers.push(message.unwrap().unwrap().number);
+            }
+        }
+        assert_eq!(numbers, [StopK3s::NUMBER]);
+        near.write_all(&[*last]).await.unwrap();
+        let message = messages.next().await.unwrap().unwrap();
+        assert_eq!(message.number, NetworkStatus::NUMBER);
+        near.write_all(&[0, 1]).await.unwrap();
+        drop(near);
+        let torn = messages.next().await.unwrap_err();
+        assert_eq!(torn.kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use super::super::session::{Attempt, Session};
 use super::super::{NetworkError, apply_by, check, summary};
 use super::machine::{Change, Event, Machine, Phase, Refused, Secret, Step};
 use super::probe::{Prober, Probing};
-use super::record::{Files, Record};
+use super::record::{Files, Outcome, Record};
 use super::request::{LONGEST, News, Request, TrialError, undone};
 use super::roll_back::take_back;
 use super::{BootTime, ChangeId, timer};
@@ -121,7 +121,7 @@ impl Keeper {
             if let Ok(Some(outcome)) = self.files.outcome()
                 && let Some(id) = outcome.id()
             {
-                self.end_as(id, outcome.reason, outcome.left);
+                self.end_as(id, outcome);
             }
             return;
         }
@@ -352,26 +352,40 @@ impl Keeper {
 
     async fn disarm(&mut self) {
         let trial = self.trial.take();
-        if let Err(error) = self.files.remove_record() {
-            tracing::warn!(error = %describe(&error), "a record is left");
-        }
-        let id = match self.machine.phase() {
+        let (id, outcome) = match self.machine.phase() {
             Phase::Committed(id) => {
                 tracing::info!(%id, "the network is confirmed");
-                *id
+                (*id, Outcome::confirmed(*id))
             }
             Phase::RolledBack { id, reason, left } => {
                 tracing::warn!(%id, reason, ?left, "the network is taken back");
                 let text = format!("{reason}{}", undone(left.as_deref()));
                 self.news.push(News::Failed(text));
-                *id
+                let outcome = Outcome::taken_back(*id, reason, left.clone());
+                (
+                    *id,
+                    Outcome {
+                        told: true,
+                        ..outcome
+                    },
+                )
             }
-            _ => return,
+            _ => return self.forget_record(),
         };
+        if let Err(error) = self.files.write_outcome(&outcome) {
+            tracing::warn!(error = %describe(&error), "how the change ended will be forgotten");
+        }
+        self.forget_record();
         drop(trial);
         if let Err(error) = timer::disarm(id).await {
             // It finds nothing to do.
             tracing::warn!(error = %describe(&error), "the timer is left");
+        }
+    }
+
+    fn forget_record(&self) {
+        if let Err(error) = self.files.remove_record() {
+            tracing::warn!(error = %describe(&error), "a record is left");
         }
     }
 
@@ -381,7 +395,7 @@ impl Keeper {
             if let Some(outcome) = self.files.outcome()?
                 && let Some(id) = outcome.id()
             {
-                self.end_as(id, outcome.reason, outcome.left);
+                self.end_as(id, outcome);
             }
             return Ok(());
         };
@@ -409,12 +423,21 @@ impl Keeper {
         Ok(())
     }
 
-    /// Takes over how the timer's process ended a change.
-    fn end_as(&mut self, id: ChangeId, reason: String, left: Option<String>) {
-        let text = format!("{reason}{}", undone(left.as_deref()));
+    /// Takes over how somebody else ended a change.
+    fn end_as(&mut self, id: ChangeId, outcome: Outcome) {
+        if outcome.confirmed {
+            let _ = self
+                .machine
+                .handle(Event::Confirmed { id }, BootTime::now());
+            return;
+        }
+        let Outcome { reason, left, .. } = outcome;
+        if !outcome.told {
+            let text = format!("{reason}{}", undone(left.as_deref()));
+            self.news.push(News::Failed(text));
+        }
         let over = Event::Over { id, reason, left };
         let _ = self.machine.handle(over, BootTime::now());
-        self.news.push(News::Failed(text));
     }
 
     /// Whether a change is as its host wants it.

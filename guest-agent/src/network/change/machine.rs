@@ -82,7 +82,9 @@ pub(super) enum Event {
         /// Whether the network had become as asked.
         applied: bool,
     },
-    /// The timer's process has taken it back.
+    /// A keeper before this one has seen it confirmed.
+    Confirmed { id: ChangeId },
+    /// A keeper before this one, or the timer's process, has taken it back.
     Over {
         id: ChangeId,
         reason: String,
@@ -312,6 +314,10 @@ impl Machine {
                     return self.begin_way_back(change, "no host has confirmed it in time");
                 }
                 self.phase = Phase::AwaitConfirm { change, since: now };
+                Vec::new()
+            }
+            (Event::Confirmed { id }, Phase::Idle) => {
+                self.phase = Phase::Committed(id);
                 Vec::new()
             }
             (Event::Over { id, reason, left }, Phase::Idle) => {

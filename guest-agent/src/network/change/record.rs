@@ -70,12 +70,18 @@ impl Record {
     }
 }
 
-/// How a change ended, for the agent that is told later.
+/// How the last change ended, for the agent that is told later and for a keeper that comes later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Outcome {
     pub(super) id: String,
+    /// Whether a host has confirmed it; the rest is empty then.
+    #[serde(default)]
+    pub(super) confirmed: bool,
     pub(super) reason: String,
     pub(super) left: Option<String>,
+    /// Whether whoever watches the network has heard of it.
+    #[serde(default)]
+    pub(super) told: bool,
 }
 
 /// Where everything is.
@@ -189,6 +195,26 @@ impl Files {
 
 /// What an outcome is about.
 impl Outcome {
+    pub(super) fn confirmed(id: ChangeId) -> Self {
+        Self {
+            id: id.to_string(),
+            confirmed: true,
+            reason: String::new(),
+            left: None,
+            told: true,
+        }
+    }
+
+    pub(super) fn taken_back(id: ChangeId, reason: &str, left: Option<String>) -> Self {
+        Self {
+            id: id.to_string(),
+            confirmed: false,
+            reason: reason.to_owned(),
+            left,
+            told: false,
+        }
+    }
+
     pub(super) fn id(&self) -> Option<ChangeId> {
         self.id.parse().ok()
     }

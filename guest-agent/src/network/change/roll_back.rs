@@ -23,11 +23,8 @@ pub async fn roll_back(id: ChangeId, state: &Path, runtime: &Path) -> Result<(),
         return Ok(());
     };
     let left = take_back(&files, &record.before).await;
-    files.write_outcome(&Outcome {
-        id: id.to_string(),
-        reason: "no host has confirmed it in time, and the agent was not there".to_owned(),
-        left: left.clone(),
-    })?;
+    let reason = "no host has confirmed it in time, and the agent was not there";
+    files.write_outcome(&Outcome::taken_back(id, reason, left.clone()))?;
     files.remove_record()?;
     match left {
         None => {

@@ -217,6 +217,17 @@ fn what_the_timer_took_back_is_known() {
     );
 }
 
+#[test]
+fn what_was_confirmed_before_stays_so() {
+    let mut machine = Machine::default();
+    let known = machine.handle(Event::Confirmed { id: id(1) }, at(50));
+    assert_eq!(known, (vec![], Ok(())));
+    let again = machine.handle(confirm(1, 51, &SECRET), at(52));
+    assert_eq!(again, (vec![], Ok(())));
+    let back = machine.handle(Event::RollBack { id: id(1) }, at(53));
+    assert_eq!(back, (vec![], Err(Refused::Committed { id: id(1) })));
+}
+
 #[derive(Debug, Clone)]
 enum Move {
     Try(u8),
