@@ -3,7 +3,7 @@
 use crate::lab::{BOOT, CLUSTER, Lab, report};
 
 /// `systemctl reboot` in the guest: the link comes back by itself, the network is as before, and so
-/// are the keys, which are the host's to give.
+/// are the keys, which are the host's to give. Whoever follows a log is told, and follows this boot's.
 pub(crate) fn keeps_what_it_was_given(lab: &Lab) {
     let machine = lab.env.machine(CLUSTER);
     lab.env
@@ -18,6 +18,13 @@ pub(crate) fn keeps_what_it_was_given(lab: &Lab) {
     let by_smbios = lab.said("grep -ao 'lkc[.][a-z_]*' /sys/firmware/dmi/entries/11-*/raw");
     assert!(by_smbios.contains("lkc.identity"), "{by_smbios}");
     let boot = lab.said(BOOT_ID);
+    let log = lab
+        .env
+        .lkc(["logs", "--follow", "--source", "agent"])
+        .within(BOOT)
+        .spawn();
+    let starts = |text: &str| text.matches("lkc-guest runs").count();
+    let known = starts(&log.stdout_until("it shows the agent's log", |text| text.ends_with('\n')));
 
     let since = std::time::Instant::now();
     // Whether it hears its own end is nobody's concern.
@@ -39,6 +46,11 @@ pub(crate) fn keeps_what_it_was_given(lab: &Lab) {
     assert_ne!(lab.said(BOOT_ID), boot, "it was not started anew");
     assert_eq!(Given::of(lab), before);
     assert_eq!(lab.env.machine(CLUSTER), machine, "the same machine");
+    log.stderr_until("it says that the guest has rebooted", |text| {
+        text.contains("has rebooted")
+    });
+    log.stdout_until("it goes on with this boot", |text| starts(text) > known);
+    drop(log);
     let restored = "the confirmed network configuration is restored";
     let log = lab.said("journalctl -b --no-pager -u lkc-guest-network.service");
     assert!(log.contains(restored), "{log}");

@@ -422,13 +422,7 @@ impl Desk {
     async fn tell(mut self, mut stream: UnixStream) -> io::Result<()> {
         let mut probes = self.probes.wanted();
         let (mut reader, mut writer) = stream.split();
-        if let Some(written) = dropin::written(&self.paths) {
-            let node = Event::Node {
-                role: written.role,
-                name: written.node_name,
-            };
-            wire::send(&mut writer, &node).await?;
-        }
+        let mut told_node = None;
         self.network_state.mark_changed();
         self.k3s_state.mark_changed();
         self.kubeconfig.mark_changed();
@@ -458,10 +452,24 @@ impl Desk {
                     Err(_) => return Ok(()),
                 },
             };
+            // At a boot k3s' configuration may come back when the agent has long been there.
+            if let Some(written) = dropin::written(&self.paths).map(of_node)
+                && told_node.as_ref() != Some(&written)
+            {
+                wire::send(&mut writer, &written).await?;
+                told_node = Some(written);
+            }
             if let Some(event) = event {
                 wire::send(&mut writer, &event).await?;
             }
         }
+    }
+}
+
+fn of_node(written: dropin::Written) -> Event {
+    Event::Node {
+        role: written.role,
+        name: written.node_name,
     }
 }
 
