@@ -10,6 +10,7 @@ mod policy;
 mod supervisor;
 mod version;
 
+pub(crate) use policy::STABLE_AFTER;
 pub use policy::{Exit, RestartPolicy};
 pub(super) use supervisor::supervise;
 pub use version::{Version, VersionError, probe_version};

@@ -21,6 +21,7 @@ use super::{
     wire::{self, Messages},
 };
 use crate::{
+    k3s::process::STABLE_AFTER,
     network::change::Probes,
     observe::KubeconfigState,
     readiness::{K3sState, LadderConfig, Observation},
@@ -29,9 +30,9 @@ use crate::{
 /// Pause before a steward that has gone is looked for again. systemd starts it anew meanwhile.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How long nothing may happen before the steward is let go. Longer than it takes to hear of what had
-/// happened by then.
-const QUIET: Duration = Duration::from_secs(10);
+/// How long nothing may happen before the steward is let go. By then it has told of all that had
+/// happened, and a k3s that runs has started well: what is counted of its ends is forgiven.
+const QUIET: Duration = STABLE_AFTER;
 
 /// Who hears of it.
 pub(crate) struct Told {

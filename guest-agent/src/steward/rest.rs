@@ -18,9 +18,8 @@ use lkc_protocol::{
 use super::wire::malformed;
 use crate::readiness::NetworkState;
 
-/// How long nobody needs it before it ends: longer than the pauses of a program that asks again and
-/// again.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long nobody needs it before it ends: longer than the pauses of an agent that asks several things.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a steward leaves that ends for want of work.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -15,7 +15,7 @@ const PAUSES: [Duration; 3] = [
 const CRASH_LOOP_PAUSE: Duration = Duration::from_secs(10);
 
 /// Having run this long, k3s counts as having started well.
-const STABLE_AFTER: Duration = Duration::from_secs(30);
+pub(crate) const STABLE_AFTER: Duration = Duration::from_secs(30);
 
 /// Exits within [`CRASH_LOOP_WINDOW`] that make a crash loop.
 const CRASH_LOOP_EXITS: usize = 3;
