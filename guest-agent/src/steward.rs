@@ -10,8 +10,10 @@
 //! What is told without being asked, as that the network stands or k3s has ended, comes on one
 //! connection: [`follow`]. The agent lets go of it once nothing happens any more, and a steward
 //! without connections ends: [`rest`]. What the agent can see of k3s itself, [`alarm`], has it ask for
-//! the next one, and so does whatever a host asks for. Programs that a host executes are started by neither: systemd
-//! starts a process of root's for each connection to a second socket, see [`crate::exec`].
+//! the next one, and so does whatever a host asks for.
+//!
+//! Programs that a host executes are started by neither: systemd starts a process of root's for each
+//! connection to a second socket, see [`crate::exec`].
 
 mod alarm;
 mod client;

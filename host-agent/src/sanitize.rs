@@ -22,6 +22,12 @@ pub fn line(text: &str) -> String {
     safe
 }
 
+/// Whether all of `text` may reach a terminal as it is.
+#[must_use]
+pub fn is_harmless(text: &str) -> bool {
+    !text.contains(is_unsafe)
+}
+
 fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -38,6 +44,8 @@ mod tests {
         assert_eq!(line("a\u{1b}[2Jb\u{7}"), "a\\u{1b}[2Jb\\u{7}");
         assert_eq!(line("k3s\u{202e}ydaer\nnext"), "k3s\\u{202e}ydaer next");
         assert_eq!(line("\u{9b}31m"), "\\u{9b}31m");
+        assert!(is_harmless("/home/ä b/kubeconfig"));
+        assert!(!is_harmless("a\u{7f}b"));
     }
 
     #[test]

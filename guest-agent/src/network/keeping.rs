@@ -49,8 +49,8 @@ pub enum Start {
 }
 
 impl Keeping {
-    /// Sets up what was confirmed if that is not done, tells the service manager that it is there, and goes on until
-    /// the token is cancelled.
+    /// Sets up what was confirmed if that is not done, tells the service manager that it is there, and
+    /// goes on until the token is cancelled.
     pub async fn run(self) {
         let Self {
             mut requests,

@@ -1,6 +1,6 @@
 //! What `up` says at its end: how to reach the cluster and what to type next.
 
-use std::{path::Path, time::Duration};
+use std::{os::unix::ffi::OsStrExt as _, path::Path, time::Duration};
 
 use lkc_protocol::message::{Cni, Rung};
 
@@ -43,7 +43,10 @@ pub fn closing(status: &ClusterStatus, done: &Done, how: Closing, paint: Paint) 
             paint.red("not written:"),
             sanitize::line(error)
         )),
-        (Some(path), None) => lines.push(format!("  kubeconfig  {}", path.display())),
+        (Some(path), None) => lines.push(format!(
+            "  kubeconfig  {}",
+            sanitize::line(&path.to_string_lossy())
+        )),
         (None, None) => lines.push("  kubeconfig  not written yet".to_owned()),
     }
     lines.extend(
@@ -144,15 +147,21 @@ fn kubectl_command(name: &ClusterName) -> String {
     }
 }
 
-/// A path that a shell takes as one word.
+/// A path that a shell takes as one word, and a terminal as text.
 fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
     let plain =
         |character: char| character.is_ascii_alphanumeric() || "/._-+@:,%=".contains(character);
-    if text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
+    match path.to_str() {
+        Some(text) if text.chars().all(plain) => text.to_owned(),
+        Some(text) if sanitize::is_harmless(text) => format!("'{}'", text.replace('\'', "'\\''")),
+        _ => {
+            let bytes = path.as_os_str().as_bytes().iter();
+            let escaped = bytes.map(|&byte| match byte {
+                b' '..=b'~' if !b"'\\".contains(&byte) => char::from(byte).to_string(),
+                _ => format!("\\{byte:03o}"),
+            });
+            format!("$'{}'", escaped.collect::<String>())
+        }
     }
 }
 

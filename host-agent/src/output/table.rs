@@ -89,7 +89,7 @@ pub fn cluster_view(cluster: &ClusterStatus, paint: Paint, width: usize) -> Stri
             "kubeconfig",
             &format!("not written: {}", sanitize::line(error)),
         ),
-        (Some(path), None) => field("kubeconfig", &path.display().to_string()),
+        (Some(path), None) => field("kubeconfig", &sanitize::line(&path.to_string_lossy())),
         (None, None) => field("kubeconfig", "not written yet"),
     }
     if let Some(probe) = api_forward(cluster).and_then(|forward| forward.probe.as_ref()) {

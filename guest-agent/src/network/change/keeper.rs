@@ -361,14 +361,7 @@ impl Keeper {
                 tracing::warn!(%id, reason, ?left, "the network is taken back");
                 let text = format!("{reason}{}", undone(left.as_deref()));
                 self.news.push(News::Failed(text));
-                let outcome = Outcome::taken_back(*id, reason, left.clone());
-                (
-                    *id,
-                    Outcome {
-                        told: true,
-                        ..outcome
-                    },
-                )
+                (*id, Outcome::taken_back(*id, reason, left.clone()).told())
             }
             _ => return self.forget_record(),
         };

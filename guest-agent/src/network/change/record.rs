@@ -215,6 +215,11 @@ impl Outcome {
         }
     }
 
+    /// The same, of which whoever watches has heard.
+    pub(super) fn told(self) -> Self {
+        Self { told: true, ..self }
+    }
+
     pub(super) fn id(&self) -> Option<ChangeId> {
         self.id.parse().ok()
     }

@@ -53,6 +53,17 @@ fn a_cluster_that_was_up_says_so() {
 }
 
 #[test]
+fn a_path_that_acts_on_a_terminal_is_written_as_a_shell_reads_it() {
+    let mut status = sample::up();
+    status.kubeconfig = Some("/home/it's\u{7f}\\\u{1b}[2J/ä".into());
+    let text = text(&status, &DONE, Closing::Reached);
+    assert!(text.lines().all(sanitize::is_harmless), "{text:?}");
+    let word = text.split_once("KUBECONFIG=").unwrap().1;
+    assert_eq!(word, r"$'/home/it\047s\177\134\033[2J/\303\244'");
+    assert_eq!(shell_word(Path::new("/ä b/it's")), r"'/ä b/it'\''s'");
+}
+
+#[test]
 fn a_cluster_without_pod_network_gets_the_next_step() {
     let mut status = sample::starting();
     status.cni = Cni::None;
