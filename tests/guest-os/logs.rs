@@ -14,9 +14,10 @@ use crate::machine::{MACS, Machine, PATIENCE};
 
 const CLUSTER: &str = "k3s-dev";
 
-/// In the place of k3s, whose words nobody could count: what is written to a pipe, line by line.
+/// In the place of k3s, whose words nobody could count: what is written to a pipe, line by line. One
+/// that is there stays: it is started anew for its configuration, and somebody may write already.
 const LINES: &str = "[Unit]\nConditionPathExists=\n[Service]\nType=simple\nExecStart=\n\
-     ExecStart=/bin/sh -c 'rm -f /run/lines; mkfifo /run/lines; exec cat <>/run/lines'\n";
+     ExecStart=/bin/sh -c 'test -p /run/lines || mkfifo /run/lines; exec cat <>/run/lines'\n";
 
 #[test]
 fn a_journal_is_followed_across_reconnects() {
@@ -47,6 +48,7 @@ fn a_journal_is_followed_across_reconnects() {
         .run()
         .succeeds();
 
+    machine.until_run("test -p /run/lines && echo there", "there");
     say(&machine, 1..=3);
     let logs = env.lkc(["logs", "-f"]).within(PATIENCE).spawn();
     until(&logs, 3);

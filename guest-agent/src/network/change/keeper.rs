@@ -1,5 +1,6 @@
 //! Who changes the network: one change after the other, and the one that waits for a confirmation.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,6 +43,9 @@ struct Trial {
     summary: String,
     steps: Vec<String>,
     probes: Option<Probing>,
+    /// Held from the last thing done to the network until the record is gone: the timer's process would
+    /// find it, and take the change back once more, or one that is confirmed.
+    lock: Option<File>,
 }
 
 impl Keeper {
@@ -208,6 +212,7 @@ impl Keeper {
                 record: None,
                 summary: String::new(),
                 probes: None,
+                lock: None,
             });
         }
         self.happened(Event::Try { change }).await?;
@@ -248,7 +253,9 @@ impl Keeper {
                 self.arm().await.map_err(|error| describe(&error)),
             )),
             Step::CarryOut => Some(self.carry_out().await),
-            Step::Keep => Some(Event::Kept(self.keep().map_err(|error| describe(&error)))),
+            Step::Keep => Some(Event::Kept(
+                self.keep().await.map_err(|error| describe(&error)),
+            )),
             Step::TakeBack => {
                 let left = self.take_back().await;
                 Some(Event::TakenBack { left })
@@ -326,7 +333,15 @@ impl Keeper {
         Event::Applied { changed }
     }
 
-    fn keep(&self) -> Result<(), NetworkError> {
+    async fn keep(&mut self) -> Result<(), NetworkError> {
+        let lock = self.files.lock().await?;
+        if self.files.record()?.is_none() {
+            // The timer's process was first.
+            return Err(NetworkError::Forgotten);
+        }
+        if let Some(trial) = &mut self.trial {
+            trial.lock = lock;
+        }
         let trial = self.trial.as_ref();
         let wanted = match trial.and_then(|trial| trial.wanted.clone()) {
             Some(wanted) => Some(wanted),
@@ -340,13 +355,17 @@ impl Keeper {
     }
 
     async fn take_back(&mut self) -> Option<String> {
-        let Some(record) = self.trial.as_mut().and_then(|trial| {
-            trial.probes = None;
-            trial.record.clone()
-        }) else {
-            return Some("the state before is not known".to_owned());
+        let unknown = || Some("the state before is not known".to_owned());
+        let Some(trial) = &mut self.trial else {
+            return unknown();
         };
-        let _lock = self.files.lock().await;
+        trial.probes = None;
+        let Some(record) = &trial.record else {
+            return unknown();
+        };
+        if trial.lock.is_none() {
+            trial.lock = self.files.lock().await.ok().flatten();
+        }
         take_back(&self.files, &record.before).await
     }
 
@@ -403,6 +422,7 @@ impl Keeper {
             summary: String::new(),
             steps: Vec::new(),
             probes: None,
+            lock: None,
         });
         if let Some(secret) = change.secret.filter(|_| applied) {
             let addresses = super::super::own_addresses().await;
@@ -568,7 +588,7 @@ fn steps(attempt: &Attempt) -> Vec<String> {
 fn secret() -> Result<Secret, NetworkError> {
     use std::io::Read as _;
     let mut secret = Secret::default();
-    let mut source = std::fs::File::open("/dev/urandom").map_err(NetworkError::Random)?;
+    let mut source = File::open("/dev/urandom").map_err(NetworkError::Random)?;
     source
         .read_exact(&mut secret)
         .map_err(NetworkError::Random)?;
