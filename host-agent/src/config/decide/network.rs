@@ -246,10 +246,11 @@ fn interface(name: &str) -> Result<String, &'static str> {
             "an interface name has 1 to 15 of a-z, A-Z, 0-9, -, _ and ., and begins with a letter or digit",
         );
     }
-    if name == "lo" {
-        return Err("the interface lo is the loopback");
+    match name {
+        "lo" => Err("the interface lo is the loopback"),
+        "all" | "default" => Err("the kernel has all and default for settings of every interface"),
+        _ => Ok(name.to_owned()),
     }
-    Ok(name.to_owned())
 }
 
 fn mtu(said: &Placed<i64>, subnet: Subnet) -> Result<u32, Problem> {

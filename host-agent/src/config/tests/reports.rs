@@ -409,6 +409,14 @@ fn names_and_words() {
   ·             ────
   ╰────
 "#);
+    assert_snapshot!(report("[cluster.a]\ninterface = \"default\"\n"), @r#"
+ × the kernel has all and default for settings of every interface
+  ╭─[/p/lkc.toml:2:13]
+1 │ [cluster.a]
+2 │ interface = "default"
+  ·             ─────────
+  ╰────
+"#);
     assert_snapshot!(report("[cluster.a]\ndriver = \"sandbx\"\n"), @r#"
  × `sandbx` is not among the choices: sandbox, existing, qemu
   ╭─[/p/lkc.toml:2:10]
