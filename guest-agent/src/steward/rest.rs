@@ -35,15 +35,12 @@ impl Body for Left {
 }
 
 impl Left {
-    /// Writes it down in a directory that does not outlive the boot.
+    /// Writes it down in a directory that does not outlive the boot. Half of it is as good as nothing.
     ///
     /// # Errors
     /// It cannot be written.
     pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
-        // Another name first: half of it would be as good as nothing, but nobody has to know.
-        let partial = directory.join("left.new");
-        fs::write(&partial, encode(self))?;
-        fs::rename(partial, path(directory))
+        fs::write(path(directory), encode(self))
     }
 
     /// Takes it away, so that a steward which does not end by itself leaves nothing. None where
